@@ -1,0 +1,11 @@
+//! Working with words: what retrieval, memory and the in-process backends share.
+
+mod analyser;
+mod bm25;
+mod fusion;
+mod sentences;
+
+pub use analyser::Analyser;
+pub use bm25::Bm25;
+pub use fusion::{min_max, normalize};
+pub use sentences::sentences;
