@@ -19,7 +19,9 @@ pub mod tool;
 
 pub mod text;
 
+pub mod agent;
 pub mod in_process;
+pub mod work;
 
 #[cfg(any(test, feature = "conformance"))]
 #[allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a broken promise fails the test")]

@@ -1,0 +1,158 @@
+//! An agent within a program: no server, no journal, one call.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use futures_core::Stream;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt, future, stream};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::driver::{Driver, RunIdentity};
+use super::event::{Cursor, RunEvent};
+use super::log::RunLog;
+use super::machine::{Run, RunEnd};
+use super::spec::{AgentSpec, DEFAULT_MAX_STEPS};
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, Result};
+use crate::id::{Ids, SystemIds, TenantId, WorkId};
+use crate::journal::{JournalEvent, NewEvent};
+use crate::model::LanguageModel;
+use crate::tool::{ToolHandle, Tools};
+
+/// A model with tools, ready to be given goals. Clones share both; one agent serves many runs at once.
+///
+/// Runs live and die with the program. For runs that survive it, queue them in a
+/// [`Journal`](crate::journal::Journal) and let [`Workers`](crate::work::Workers) drive them.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    model: Arc<dyn LanguageModel>,
+    tools: Tools,
+    tenant: TenantId,
+    max_steps: u32,
+}
+
+impl Agent {
+    /// An agent without tools.
+    pub fn new(model: Arc<dyn LanguageModel>) -> Self {
+        Self { model, tools: Tools::new(), tenant: TenantId::local(), max_steps: DEFAULT_MAX_STEPS }
+    }
+
+    /// Grants a tool; an earlier one of the same name is replaced. A name that is none is `Invalid`.
+    pub fn with_tool(mut self, tool: ToolHandle) -> Result<Self> {
+        self.tools.insert(tool)?;
+        Ok(self)
+    }
+
+    /// Sets whose data the tools may touch.
+    #[must_use]
+    pub fn with_tenant(mut self, tenant: TenantId) -> Self {
+        self.tenant = tenant;
+        self
+    }
+
+    /// Sets the most model turns of one run.
+    #[must_use]
+    pub fn with_max_steps(mut self, max_steps: u32) -> Self {
+        self.max_steps = max_steps;
+        self
+    }
+
+    /// Works towards a goal and gives the end, whatever it is: look at its status. Dropping the future stops the
+    /// model and the tools.
+    pub async fn run(&self, goal: impl Into<String>) -> Result<RunEnd> {
+        let mut events = pin!(self.drive(goal.into()));
+        while let Some(item) = events.next().await {
+            if let Item::End(end) = item {
+                return end;
+            }
+        }
+        Err(Error::internal("the run stopped without an end"))
+    }
+
+    /// Works towards a goal and gives what happens, the event `end` last. Dropping the stream stops the model
+    /// and the tools.
+    pub fn stream(&self, goal: impl Into<String>) -> BoxStream<'static, Result<RunEvent>> {
+        let events = self.drive(goal.into()).filter_map(|item| {
+            future::ready(match item {
+                Item::Event(event) => Some(Ok(event)),
+                Item::End(Ok(_)) => None,
+                Item::End(Err(error)) => Some(Err(error)),
+            })
+        });
+        events.boxed()
+    }
+
+    fn drive(&self, goal: String) -> impl Stream<Item = Item> + Send + use<> {
+        let mut spec = AgentSpec::new(goal, Vec::new());
+        spec.max_steps = self.max_steps;
+        let driver = Driver::new(Arc::clone(&self.model), self.tools.clone());
+        let identity = RunIdentity::new(self.tenant.clone(), None, WorkId::run(SystemIds.next()));
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let driven = async move {
+            let log = ChannelLog { sender, last_seq: AtomicU64::new(0), tokens: AtomicU64::new(0) };
+            driver.drive(&identity, Run::new(&spec), &log, CancellationToken::new()).await
+        };
+        // The end comes behind the events: the channel is read dry before the driver's result is given out.
+        let mut driven = driven.boxed();
+        let mut end = None;
+        stream::poll_fn(move |context| {
+            use std::task::Poll;
+            if end.is_none()
+                && let Poll::Ready(result) = driven.poll_unpin(context)
+            {
+                end = Some(Some(result));
+            }
+            match receiver.poll_recv(context) {
+                Poll::Ready(Some(event)) => Poll::Ready(Some(Item::Event(event))),
+                Poll::Ready(None) => Poll::Ready(end.as_mut().and_then(Option::take).map(Item::End)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+    }
+}
+
+enum Item {
+    Event(RunEvent),
+    End(Result<RunEnd>),
+}
+
+#[derive(Debug)]
+struct ChannelLog {
+    sender: mpsc::UnboundedSender<RunEvent>,
+    last_seq: AtomicU64,
+    tokens: AtomicU64,
+}
+
+impl ChannelLog {
+    fn send(&self, events: Vec<NewEvent>) {
+        for event in events {
+            let seq = self.last_seq.fetch_add(1, Ordering::Relaxed) + 1;
+            self.tokens.store(0, Ordering::Relaxed);
+            // A reader that is gone has dropped the run as well.
+            let _ = self.sender.send(RunEvent::Durable(JournalEvent::new(seq, SystemClock.now(), event)));
+        }
+    }
+}
+
+#[async_trait]
+impl RunLog for ChannelLog {
+    async fn append(&self, events: Vec<NewEvent>, _: &Run) -> Result<bool> {
+        self.send(events);
+        Ok(false)
+    }
+
+    async fn finish(&self, events: Vec<NewEvent>, _: &RunEnd) -> Result<()> {
+        self.send(events);
+        Ok(())
+    }
+
+    fn token(&self, step: u64, content: &str) {
+        let token = self.tokens.fetch_add(1, Ordering::Relaxed) + 1;
+        let cursor = Cursor { seq: self.last_seq.load(Ordering::Relaxed), token };
+        let _ = self.sender.send(RunEvent::Token { cursor, step, content: content.to_owned() });
+    }
+}

@@ -1,0 +1,129 @@
+//! What an agent is told when it is created.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The model turns of a run that names no limit.
+pub const DEFAULT_MAX_STEPS: u32 = 50;
+/// The most model turns a run may ask for.
+pub const MAX_STEPS_LIMIT: u32 = 1000;
+
+/// What an agent is to do and what it may use. Stored with the agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AgentSpec {
+    /// What to do, in words.
+    pub goal: String,
+    /// What it may use, for instance `rag`; nothing is granted that is not named.
+    pub capabilities: Vec<String>,
+    /// The most model turns of one run.
+    pub max_steps: u32,
+    /// Limits of the process that runs it; none are needed where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+}
+
+impl AgentSpec {
+    /// The longest goal, in bytes.
+    pub const MAX_GOAL: usize = 64 * 1024;
+
+    /// An agent with a goal and nothing else.
+    pub fn new(goal: impl Into<String>, capabilities: Vec<String>) -> Self {
+        Self { goal: goal.into(), capabilities, max_steps: DEFAULT_MAX_STEPS, resources: None }
+    }
+
+    /// Whether the capability is granted.
+    pub fn grants(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|granted| granted == capability)
+    }
+}
+
+/// Limits of the process that runs an agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Resources {
+    /// Processor cores, for instance `1` or `0.5`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<String>,
+    /// Memory, for instance `512MB` (512×10⁶ bytes) or `512MiB` (512×2²⁰ bytes).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ram: Option<String>,
+}
+
+impl Resources {
+    /// The memory limit in bytes. A number without a unit, zero, or an unknown unit is `Invalid`.
+    pub fn ram_bytes(&self) -> Result<Option<u64>> {
+        self.ram.as_deref().map(parse_bytes).transpose()
+    }
+
+    /// The processor limit in thousandths of a core.
+    pub fn cpu_millicores(&self) -> Result<Option<u32>> {
+        self.cpu.as_deref().map(parse_millicores).transpose()
+    }
+}
+
+fn parse_bytes(text: &str) -> Result<u64> {
+    let wrong = || {
+        Error::invalid(format!(
+            "'{text}' is no amount of memory: write a whole number and KB, MB, GB, KiB, MiB or GiB"
+        ))
+        .with_code("invalid_resources")
+    };
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: u64 = match text.get(digits.len()..).unwrap_or_default() {
+        "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)?;
+    if bytes == 0 { Err(wrong()) } else { Ok(bytes) }
+}
+
+fn parse_millicores(text: &str) -> Result<u32> {
+    let wrong = || {
+        Error::invalid(format!("'{text}' is no number of cores: write 1, 2 or 0.5, for instance"))
+            .with_code("invalid_resources")
+    };
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let cores: f64 = text.parse().ok().filter(|_| plain).ok_or_else(wrong)?;
+    let millicores = (cores * 1000.0).round();
+    if (1.0..=1_024_000.0).contains(&millicores) { Ok(millicores as u32) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_strictly() {
+        for (text, bytes) in
+            [("512MB", 512_000_000), ("512MiB", 512 << 20), ("1GB", 1_000_000_000), ("4KiB", 4096)]
+        {
+            assert_eq!(parse_bytes(text).unwrap(), bytes, "{text}");
+        }
+        for wrong in
+            ["", "512", "MB", "0MB", "-1MB", "+1MB", "1e9GB", "1.5GB", "512mb", "99999999999GiB", " 1MB"]
+        {
+            assert_eq!(parse_bytes(wrong).unwrap_err().code(), "invalid_resources", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn cores_are_read_strictly() {
+        for (text, millicores) in [("1", 1000), ("0.5", 500), ("16", 16_000)] {
+            assert_eq!(parse_millicores(text).unwrap(), millicores, "{text}");
+        }
+        for wrong in ["", "0", "-1", "1e3", "one", "inf", "NaN", "0.0001", "."] {
+            assert_eq!(parse_millicores(wrong).unwrap_err().code(), "invalid_resources", "{wrong}");
+        }
+    }
+}
