@@ -12,3 +12,108 @@ mod event_bus {
 
     operone_core::event_bus_conformance!(fresh);
 }
+
+mod journal {
+    use std::sync::Arc;
+
+    use operone_core::in_process::InProcessJournal;
+    use operone_core::journal::Journal;
+
+    async fn fresh() -> (Arc<dyn Journal>, ()) {
+        (Arc::new(InProcessJournal::default()), ())
+    }
+
+    operone_core::journal_conformance!(fresh);
+}
+
+mod memory_store {
+    use std::sync::Arc;
+
+    use operone_core::in_process::InProcessMemoryStore;
+    use operone_core::memory::MemoryStore;
+
+    async fn fresh() -> (Arc<dyn MemoryStore>, ()) {
+        (Arc::new(InProcessMemoryStore::default()), ())
+    }
+
+    operone_core::memory_store_conformance!(fresh);
+}
+
+mod scripted_model {
+    use std::sync::Arc;
+
+    use operone_core::in_process::{ScriptedModel, ScriptedTurn};
+    use operone_core::model::LanguageModel;
+
+    async fn fresh() -> (Arc<dyn LanguageModel>, ()) {
+        (Arc::new(ScriptedModel::new(vec![ScriptedTurn::text(["Lis", "bon."]); 8])), ())
+    }
+
+    operone_core::language_model_conformance!(fresh);
+}
+
+mod extractive_model {
+    use std::sync::Arc;
+
+    use operone_core::in_process::ExtractiveModel;
+    use operone_core::model::LanguageModel;
+
+    async fn fresh() -> (Arc<dyn LanguageModel>, ()) {
+        (Arc::new(ExtractiveModel), ())
+    }
+
+    operone_core::language_model_conformance!(fresh);
+}
+
+mod hashing_embedder {
+    use std::sync::Arc;
+
+    use operone_core::embed::Embedder;
+    use operone_core::in_process::HashingEmbedder;
+
+    async fn fresh() -> (Arc<dyn Embedder>, ()) {
+        (Arc::new(HashingEmbedder::new(256)), ())
+    }
+
+    operone_core::embedder_conformance!(fresh);
+}
+
+mod typed_tool {
+    use std::sync::Arc;
+
+    use operone_core::conformance::tool::ToolUnderTest;
+    use operone_core::tool::{Tool, ToolContext, ToolHandle, ToolSpec};
+    use serde_json::json;
+
+    #[derive(serde::Deserialize)]
+    struct Sum {
+        a: i64,
+        b: i64,
+    }
+
+    struct Add;
+
+    impl Tool for Add {
+        type Input = Sum;
+        type Output = i64;
+
+        fn spec(&self) -> ToolSpec {
+            ToolSpec::new("add", "Adds two numbers").with_input_schema(json!({
+                "type": "object", "required": ["a", "b"],
+                "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}
+            }))
+        }
+
+        async fn call(&self, _: &ToolContext, input: Sum) -> operone_core::Result<i64> {
+            tokio::task::yield_now().await;
+            Ok(input.a + input.b)
+        }
+    }
+
+    async fn fresh() -> (Arc<ToolUnderTest>, ()) {
+        let handle = ToolHandle::new(Add);
+        (Arc::new(ToolUnderTest::new(handle, json!({"a": 1, "b": 2}), json!({"a": "one"}))), ())
+    }
+
+    operone_core::tool_conformance!(fresh);
+}

@@ -22,7 +22,12 @@
 //! An optional ability is tested either way: what the capabilities promise must work, and what they do not
 //! promise must be refused as `Unsupported`.
 
+pub mod embedder;
 pub mod event_bus;
+pub mod journal;
+pub mod language_model;
+pub mod memory_store;
+pub mod tool;
 
 use std::future::Future;
 

@@ -1,5 +1,15 @@
 //! Backends that live and die with the process: real ones, and the ones to read before writing another.
 
 mod bus;
+mod extractive;
+mod hashing;
+mod journal;
+mod memory;
+mod scripted;
 
 pub use bus::InProcessBus;
+pub use extractive::ExtractiveModel;
+pub use hashing::{HashingEmbedder, WordTokenizer};
+pub use journal::InProcessJournal;
+pub use memory::InProcessMemoryStore;
+pub use scripted::{ScriptedModel, ScriptedTurn};

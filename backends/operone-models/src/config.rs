@@ -1,0 +1,116 @@
+//! Where a model service is and how to call it.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A text that is not shown: `Debug` and `Display` give `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps a secret.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// The secret itself. Never log what this gives.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// How to call an OpenAI-compatible service.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OpenAiConfig {
+    /// The address up to and with the version, for instance `http://localhost:8080/v1`.
+    pub base_url: String,
+    /// The key that is sent as a bearer token, if the service wants one.
+    pub api_key: Option<Secret>,
+    /// The model's name as the service knows it.
+    pub model: String,
+    /// The longest wait for a connection; ten seconds by default.
+    pub connect_timeout: Duration,
+    /// The longest wait from the request to the begin of the answer; two minutes by default.
+    pub request_timeout: Duration,
+    /// The longest silence within an answer; two minutes by default. A sign of life from the service, such as a
+    /// comment line, breaks the silence.
+    pub idle_timeout: Duration,
+    /// How long to wait before the second try; twice as long before the third. A random part of up to a half is
+    /// taken off. Half a second by default.
+    pub retry_delay: Duration,
+}
+
+impl OpenAiConfig {
+    /// A service without a key.
+    pub fn new(base_url: impl Into<String>, model: impl Into<String>) -> Self {
+        Self {
+            base_url: base_url.into(),
+            api_key: None,
+            model: model.into(),
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(120),
+            idle_timeout: Duration::from_secs(120),
+            retry_delay: Duration::from_millis(500),
+        }
+    }
+
+    /// Sets the key.
+    #[must_use]
+    pub fn with_api_key(mut self, key: Option<Secret>) -> Self {
+        self.api_key = key;
+        self
+    }
+
+    /// Sets the longest wait for a connection.
+    #[must_use]
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets the longest wait for the begin of the answer.
+    #[must_use]
+    pub fn with_request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// Sets the longest silence within an answer.
+    #[must_use]
+    pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// Sets the wait before the second try.
+    #[must_use]
+    pub fn with_retry_delay(mut self, delay: Duration) -> Self {
+        self.retry_delay = delay;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let config = OpenAiConfig::new("http://localhost/v1", "m").with_api_key(Some(Secret::new("sk-123")));
+        let shown = format!("{config:?} {}", Secret::new("sk-123"));
+        assert!(shown.contains("***") && !shown.contains("sk-123"), "{shown}");
+    }
+}
