@@ -1,1 +1,9 @@
-//! Placeholder while the workspace is laid out.
+//! Compiles the examples of the guides.
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/writing-a-backend.md")]
+mod writing_a_backend {}

@@ -40,8 +40,9 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// - Due is what is queued, and what is running under a lease that has passed.
     /// - Leased work is invisible to other callers until it is released or its lease passes.
     /// - Each lease of a work carries a higher epoch than every earlier one.
-    /// - The attempt is counted here. Work that was tried `max_attempts` times without being released ends as
-    ///   failed with code `crash_loop` instead of being leased, with an `end` event like any other end.
+    /// - The attempt is counted here. Work that was tried `max_attempts` times since its last event, without being
+    ///   released, ends as failed with code `crash_loop` instead of being leased, with an `end` event like any
+    ///   other end: it kills whoever runs it. Work that gets on is not held to the number.
     /// - A dropped future may leave work leased; it returns when the lease passes.
     async fn claim(&self, claim: Claim) -> Result<Option<Claimed>>;
 
@@ -54,6 +55,7 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// late the write arrives.
     ///
     /// - Numbers of one work are dense and start at 1.
+    /// - Events count as getting on: attempts are counted anew from here.
     /// - After this returns the events survive a crash of the process.
     async fn append(&self, lease: &Lease, events: Vec<NewEvent>, snapshot: Option<Value>)
     -> Result<Appended>;
@@ -232,7 +234,7 @@ pub struct Work {
     pub new: NewWork,
     /// Where it stands.
     pub status: Status,
-    /// How often it was leased and not released.
+    /// How often it was leased, and not released, since its last event; the lease that wrote the event included.
     pub attempts: u32,
     /// The number of its last event.
     pub last_seq: Seq,
@@ -315,7 +317,7 @@ pub struct Claim {
     pub holder: String,
     /// How long the lease lasts.
     pub lease_for: Duration,
-    /// How often work may be tried.
+    /// How often work may be tried without getting on.
     pub max_attempts: u32,
 }
 

@@ -8,6 +8,7 @@ pub mod metadata;
 
 pub mod cache;
 pub mod chunk;
+pub mod egress;
 pub mod embed;
 pub mod event;
 pub mod journal;

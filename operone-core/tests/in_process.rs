@@ -1,4 +1,5 @@
 //! The in-process backends keep the promises of their contracts.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a broken promise fails the test")]
 
 mod event_bus {
     use std::sync::Arc;
@@ -37,6 +38,32 @@ mod memory_store {
     }
 
     operone_core::memory_store_conformance!(fresh);
+}
+
+mod chunk_store {
+    use std::sync::Arc;
+
+    use operone_core::chunk::ChunkStore;
+    use operone_core::in_process::InProcessChunkStore;
+
+    async fn fresh() -> (Arc<dyn ChunkStore>, ()) {
+        (Arc::new(InProcessChunkStore::default()), ())
+    }
+
+    operone_core::chunk_store_conformance!(fresh);
+}
+
+mod embedding_cache {
+    use std::sync::Arc;
+
+    use operone_core::cache::EmbeddingCache;
+    use operone_core::in_process::InProcessEmbeddingCache;
+
+    async fn fresh() -> (Arc<dyn EmbeddingCache>, ()) {
+        (Arc::new(InProcessEmbeddingCache::default()), ())
+    }
+
+    operone_core::embedding_cache_conformance!(fresh);
 }
 
 mod scripted_model {

@@ -1,1 +1,64 @@
-//! Placeholder while the workspace is laid out.
+//! The HTTP server of Operone: a router over the contracts of `operone-core`, and what is needed to serve it.
+
+mod backends;
+mod capabilities;
+mod config;
+mod error;
+mod extract;
+mod guard;
+mod info;
+mod limits;
+mod listen;
+mod parts;
+mod process;
+mod program;
+mod routes;
+mod sse;
+mod wire;
+
+pub mod parse;
+
+pub use backends::assemble;
+pub use config::{Arguments, Command, Config};
+pub use parts::Parts;
+pub use process::run_worker;
+pub use program::{check, serve_until_stopped};
+pub use routes::{internal_router, router};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Where to listen.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For the public routes.
+    pub public: TcpListener,
+    /// For the internal routes, with the token they ask for; `None` puts them beside the public ones, which only
+    /// the local default may do.
+    pub internal: Option<(TcpListener, String)>,
+}
+
+/// Serves until `stop` ends; then streams end, open requests finish, and the background workers give back their
+/// leases.
+pub async fn serve(listeners: Listeners, parts: Parts, stop: impl Future<Output = ()>) {
+    parts.start_workers();
+    let stopping = CancellationToken::new();
+    let public = match &listeners.internal {
+        None => router(parts.clone()).merge(internal_router(parts.clone(), None)),
+        Some(_) => router(parts.clone()),
+    };
+    let internal = async {
+        if let Some((listener, token)) = listeners.internal {
+            let router = internal_router(parts.clone(), Some(token));
+            listen::serve(listener, router, stopping.clone()).await;
+        }
+    };
+    let stopped = async {
+        stop.await;
+        // Streams watch this token: they end before the connections are drained.
+        parts.background.stop.cancel();
+        stopping.cancel();
+    };
+    tokio::join!(listen::serve(listeners.public, public, stopping.clone()), internal, stopped);
+    parts.shutdown().await;
+}

@@ -30,6 +30,7 @@ cases! {
     each_lease_has_a_higher_epoch
     attempts_are_counted_at_the_claim_and_given_back_by_a_release
     work_tried_too_often_ends_instead_of_being_leased
+    work_that_gets_on_is_not_held_to_the_number_of_attempts
     released_work_is_due_at_its_time
     a_renewed_lease_lasts_longer
     events_are_dense_and_come_in_pages
@@ -300,11 +301,11 @@ async fn attempts_are_counted_at_the_claim_and_given_back_by_a_release(journal: 
 /// claim goes on to the next work.
 async fn work_tried_too_often_ends_instead_of_being_leased(journal: Arc<dyn Journal>) {
     journal.enqueue(work(1)).await.unwrap();
-    for _ in 0..2 {
-        let claimed = claimed(&*journal, SHORT).await;
-        journal.append(&claimed.lease, events(0..1), None).await.unwrap();
-        tokio::time::sleep(SHORT * 3).await;
-    }
+    let first = claimed(&*journal, SHORT).await;
+    journal.append(&first.lease, events(0..2), None).await.unwrap();
+    tokio::time::sleep(SHORT * 3).await;
+    claimed(&*journal, SHORT).await;
+    tokio::time::sleep(SHORT * 3).await;
     journal.enqueue(work(2)).await.unwrap();
     let mut last = claim(LONG);
     last.max_attempts = 2;
@@ -318,6 +319,19 @@ async fn work_tried_too_often_ends_instead_of_being_leased(journal: Arc<dyn Jour
     );
     let end = all_events(&*journal, 1).await.pop().unwrap();
     assert_eq!((end.seq, end.event), (3, outcome.end_event()));
+}
+
+/// An event makes the attempts count anew, so that long work survives any number of crashes.
+async fn work_that_gets_on_is_not_held_to_the_number_of_attempts(journal: Arc<dyn Journal>) {
+    journal.enqueue(work(1)).await.unwrap();
+    for attempt in 0..4 {
+        let mut claim = claim(SHORT);
+        claim.max_attempts = 2;
+        let claimed = journal.claim(claim).await.unwrap().expect("work that gets on is leased");
+        assert_eq!(claimed.work.attempts, if attempt == 0 { 1 } else { 2 });
+        journal.append(&claimed.lease, events(attempt..attempt + 1), None).await.unwrap();
+        tokio::time::sleep(SHORT * 3).await;
+    }
 }
 
 /// Released work is queued again and due at `not_before`.

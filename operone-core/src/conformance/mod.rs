@@ -22,7 +22,9 @@
 //! An optional ability is tested either way: what the capabilities promise must work, and what they do not
 //! promise must be refused as `Unsupported`.
 
+pub mod chunk_store;
 pub mod embedder;
+pub mod embedding_cache;
 pub mod event_bus;
 pub mod journal;
 pub mod language_model;

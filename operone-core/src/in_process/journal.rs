@@ -155,6 +155,9 @@ impl Journal for InProcessJournal {
     ) -> Result<Appended> {
         let mut state = self.state();
         let entry = state.leased(lease)?;
+        if !events.is_empty() {
+            entry.work.attempts = 1;
+        }
         entry.append(events, self.clock.now());
         if snapshot.is_some() {
             entry.work.snapshot = snapshot;

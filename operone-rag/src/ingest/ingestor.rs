@@ -1,0 +1,327 @@
+//! One document from its source into a chunk store.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use operone_core::cache::{ContentHash, EmbeddingCache};
+use operone_core::chunk::{Chunk, ChunkStore, Collection, Document, NewDocument};
+use operone_core::clock::{Period, Timestamp};
+use operone_core::embed::{Embedder, Tokenizer};
+use operone_core::id::{DocId, WorkId};
+use operone_core::metadata::{Metadata, MetadataValue};
+use operone_core::source::{Fetched, Parsed, Parser, Source};
+use operone_core::text::Analyser;
+use operone_core::{Error, ErrorKind, Result};
+use sha2::{Digest, Sha256};
+
+use super::{DocumentOutcome, DocumentRequest, DocumentStatus};
+use crate::chunk::{CHUNKER_ID, ChunkOptions, Span, chunks};
+use crate::parse::DocumentParser;
+use crate::vectors::Vectors;
+
+/// The most chunks of one document.
+const MAX_CHUNKS: usize = 100_000;
+
+/// Takes documents into collections. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Ingestor {
+    store: Arc<dyn ChunkStore>,
+    vectors: Vectors,
+    parser: Arc<dyn Parser>,
+    parser_id: String,
+    sources: BTreeMap<String, Arc<dyn Source>>,
+}
+
+impl Ingestor {
+    /// An ingestor without sources.
+    pub fn new(
+        store: Arc<dyn ChunkStore>,
+        embedder: Arc<dyn Embedder>,
+        cache: Arc<dyn EmbeddingCache>,
+        parser: Arc<dyn Parser>,
+    ) -> Self {
+        Self {
+            store,
+            vectors: Vectors::new(embedder, cache),
+            parser,
+            parser_id: DocumentParser::ID.into(),
+            sources: BTreeMap::new(),
+        }
+    }
+
+    /// Reads the schemes of `source` with it; an earlier source of a scheme is replaced.
+    #[must_use]
+    pub fn with_source(mut self, source: Arc<dyn Source>) -> Self {
+        for scheme in source.schemes() {
+            self.sources.insert(scheme.to_ascii_lowercase(), Arc::clone(&source));
+        }
+        self
+    }
+
+    /// Names the rules by which the parser reads text, [`DocumentParser::ID`] by default. Documents that were read
+    /// by other rules are read again at their next ingest.
+    #[must_use]
+    pub fn with_parser_id(mut self, id: impl Into<String>) -> Self {
+        self.parser_id = id.into();
+        self
+    }
+
+    /// The options for a request that names none: what suits the embedder.
+    pub fn default_options(&self) -> ChunkOptions {
+        ChunkOptions::for_window(self.vectors.info().window)
+    }
+
+    /// Fetches a document and stores it unless it is stored already.
+    ///
+    /// - A document that cannot be taken in is an outcome, not an error; its earlier version stays. Codes are those
+    ///   of [`Source::fetch`] and [`Parser::parse`], besides `unsupported_scheme`, `invalid_date`,
+    ///   `embedder_mismatch`, and `too_large` for more than 100,000 chunks.
+    /// - The error of this function is a store that does not answer: the same call may succeed later.
+    /// - What is compared with the stored version is a hash of the bytes, the metadata, the options and the rules.
+    ///   Of a changed document only chunks whose text changed are embedded.
+    /// - `job` is stored with the document, so that a job that was cut off learns what is done.
+    /// - A dropped future may leave either version, never a mixture. Two calls for one document at once store one
+    ///   after the other; the last one stays.
+    pub async fn ingest_document(
+        &self,
+        collection: &Collection,
+        request: &DocumentRequest,
+        options: &ChunkOptions,
+        job: Option<(WorkId, u32)>,
+    ) -> Result<DocumentOutcome> {
+        let (source, uri) = match self.source(&request.source) {
+            Ok(found) => found,
+            Err(error) => return Ok(DocumentOutcome::failed(&request.source, None, error.report())),
+        };
+        let id = DocId::derive(collection, &uri);
+        let fetched = match source.fetch(&uri).await {
+            Ok(fetched) => fetched,
+            Err(error) => return Ok(DocumentOutcome::failed(&request.source, Some(id), error.report())),
+        };
+        let outcome = self.ingest_fetched(collection, &uri, fetched, &request.metadata, options, job).await?;
+        Ok(DocumentOutcome { source: request.source.clone(), ..outcome })
+    }
+
+    /// Stores a document whose bytes are there already, under a URI that is taken as it is; else like
+    /// [`Ingestor::ingest_document`].
+    pub async fn ingest_fetched(
+        &self,
+        collection: &Collection,
+        uri: &str,
+        fetched: Fetched,
+        metadata: &Metadata,
+        options: &ChunkOptions,
+        job: Option<(WorkId, u32)>,
+    ) -> Result<DocumentOutcome> {
+        let id = DocId::derive(collection, uri);
+        match self.take_in(collection, &id, uri, fetched, metadata, options, job).await {
+            Ok(outcome) => Ok(outcome),
+            Err(Failure::Store(error)) if error.is_retryable() => Err(error),
+            Err(Failure::Store(error) | Failure::Document(error)) => {
+                Ok(DocumentOutcome::failed(uri, Some(id), error.report()))
+            }
+        }
+    }
+
+    /// What a job that was cut off had stored, by the place in the job.
+    pub(super) async fn stored_by(
+        &self,
+        collection: &Collection,
+        job: &WorkId,
+    ) -> Result<BTreeMap<u32, (DocId, u32)>> {
+        let mut stored = BTreeMap::new();
+        for (index, id) in self.store.outcomes(collection, job).await? {
+            if let Some(document) = self.store.document(collection, &id).await? {
+                stored.insert(index, (id, document.chunks));
+            }
+        }
+        Ok(stored)
+    }
+
+    fn source(&self, uri: &str) -> Result<(&Arc<dyn Source>, String)> {
+        let scheme = uri.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase()).unwrap_or_default();
+        let source = self.sources.get(&scheme).ok_or_else(|| {
+            let known: Vec<String> = self.sources.keys().map(|scheme| format!("{scheme}://")).collect();
+            Error::invalid(format!("'{uri}' is no source that can be read; known are: {}", known.join(", ")))
+                .with_code("unsupported_scheme")
+        })?;
+        Ok((source, source.normalize(uri)?))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "all of them decide about the document that is stored")]
+    async fn take_in(
+        &self,
+        collection: &Collection,
+        id: &DocId,
+        uri: &str,
+        fetched: Fetched,
+        metadata: &Metadata,
+        options: &ChunkOptions,
+        job: Option<(WorkId, u32)>,
+    ) -> Result<DocumentOutcome, Failure> {
+        let own_date = date_of(metadata)?;
+        let manifest = self.manifest(&fetched, metadata, options)?;
+        let existing = self.store.document(collection, id).await.map_err(Failure::Store)?;
+        if let Some(same) = existing.as_ref().filter(|existing| existing.manifest == manifest) {
+            return Ok(DocumentOutcome::stored(uri, DocumentStatus::Unchanged, id.clone(), same.chunks));
+        }
+        let embedder = self.vectors.info().id;
+        if let Some(other) = self.store.embedder(collection).await.map_err(Failure::Store)?
+            && other != embedder
+        {
+            return Err(embedder_mismatch(&other, &embedder).into());
+        }
+        let modified = fetched.modified;
+        let parsed = self.parser.parse(fetched).await?;
+        let mut document = Document::new(id.clone(), uri, parsed.media_type.as_str());
+        document.title.clone_from(&parsed.title);
+        document.metadata = metadata.clone();
+        document.date = own_date.or(parsed.date).or(modified);
+        document.manifest = manifest;
+        let mut prepared = prepare(parsed, self.vectors.tokenizer(), *options).await?;
+        let known = match &existing {
+            Some(_) => self.store.document_chunks(collection, id).await.map_err(Failure::Store)?,
+            None => Vec::new(),
+        };
+        self.embed(&mut prepared, known).await?;
+        let count = u32::try_from(prepared.chunks.len()).unwrap_or(u32::MAX);
+        let mut new = NewDocument::new(document, prepared.chunks, prepared.terms, embedder);
+        if let Some((job, index)) = job {
+            new = new.with_job(job, index);
+        }
+        self.store.replace(collection, new).await.map_err(Failure::Store)?;
+        let status = if existing.is_some() { DocumentStatus::Updated } else { DocumentStatus::Indexed };
+        Ok(DocumentOutcome::stored(uri, status, id.clone(), count))
+    }
+
+    /// Gives each chunk its vector; those that the earlier version has are taken from it.
+    async fn embed(&self, prepared: &mut Prepared, known: Vec<Chunk>) -> Result<()> {
+        let mut vectors: HashMap<ContentHash, Option<Vec<f32>>> =
+            known.into_iter().map(|chunk| (chunk.hash, chunk.vector)).collect();
+        let missing = |chunk: &Chunk| !vectors.contains_key(&chunk.hash);
+        let (hashes, texts): (Vec<ContentHash>, Vec<String>) = prepared
+            .chunks
+            .iter()
+            .zip(&prepared.texts)
+            .filter(|(chunk, _)| missing(chunk))
+            .map(|(chunk, text)| (chunk.hash, text.clone()))
+            .unzip();
+        vectors.extend(hashes.into_iter().zip(self.vectors.of(&texts).await?));
+        for chunk in &mut prepared.chunks {
+            chunk.vector = vectors.get(&chunk.hash).cloned().flatten();
+        }
+        Ok(())
+    }
+
+    /// A hash of everything that decides about the stored document, each part with its length.
+    fn manifest(&self, fetched: &Fetched, metadata: &Metadata, options: &ChunkOptions) -> Result<String> {
+        let json = |error: serde_json::Error| {
+            Error::internal("metadata cannot be written as JSON").with_source(error)
+        };
+        let metadata = serde_json::to_vec(metadata).map_err(json)?;
+        let options = format!("{}/{}", options.size(), options.overlap());
+        let (embedder, tokenizer) = (self.vectors.info().id, self.vectors.tokenizer().id());
+        let mut hash = Sha256::new();
+        for part in [
+            fetched.bytes.as_slice(),
+            fetched.name.as_bytes(),
+            fetched.media_type.as_deref().unwrap_or_default().as_bytes(),
+            &metadata,
+            options.as_bytes(),
+            self.parser_id.as_bytes(),
+            CHUNKER_ID.as_bytes(),
+            Analyser::ID.as_bytes(),
+            embedder.as_bytes(),
+            tokenizer.as_bytes(),
+        ] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        Ok(ContentHash(hash.finalize().into()).to_hex())
+    }
+}
+
+/// The error of a collection that was built with another embedder.
+pub(crate) fn embedder_mismatch(stored: &str, present: &str) -> Error {
+    Error::conflict(format!(
+        "the collection was built with the embedder {stored}, and the present one is {present}, whose vectors cannot \
+         be compared; ingest the documents again into an empty collection, or go back to {stored}"
+    ))
+    .with_code("embedder_mismatch")
+}
+
+/// Why a document was not stored.
+enum Failure {
+    /// Because of the document, its source, its parser or the embedder.
+    Document(Error),
+    /// Because of the store.
+    Store(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Document(error)
+    }
+}
+
+fn date_of(metadata: &Metadata) -> Result<Option<Timestamp>> {
+    match metadata.get("date") {
+        None => Ok(None),
+        Some(MetadataValue::Text(date)) => Ok(Some(Period::parse(date)?.first)),
+        Some(_) => Err(Error::invalid("the metadata's date must be a string with an ISO 8601 date or time")
+            .with_code("invalid_date")),
+    }
+}
+
+/// A document cut into chunks that have no vectors yet.
+struct Prepared {
+    chunks: Vec<Chunk>,
+    /// What is embedded for each chunk.
+    texts: Vec<String>,
+    /// The terms of the whole document.
+    terms: Vec<String>,
+}
+
+/// Cuts and analyses a text off the threads that serve others.
+async fn prepare(parsed: Parsed, tokenizer: Arc<dyn Tokenizer>, options: ChunkOptions) -> Result<Prepared> {
+    let work = move || {
+        let spans = chunks(&parsed, tokenizer.as_ref(), &options);
+        if spans.len() > MAX_CHUNKS {
+            return Err(Error::invalid(format!(
+                "the document gives {} chunks; the most are {MAX_CHUNKS}, so ask for larger ones with less overlap",
+                spans.len()
+            ))
+            .with_code("too_large"));
+        }
+        let mut prepared = Prepared { chunks: Vec::new(), texts: Vec::new(), terms: Vec::new() };
+        for (ordinal, span) in (0..).zip(&spans) {
+            let text = parsed.text.get(span.range.clone()).unwrap_or_default();
+            let embedded = in_context(&parsed, span, text);
+            let mut chunk = Chunk::new(ordinal, span.range.start as u64, text, Analyser.terms(&embedded));
+            chunk.hash = ContentHash::of(&embedded);
+            chunk.page = span.page;
+            chunk.heading.clone_from(&span.heading);
+            prepared.chunks.push(chunk);
+            prepared.texts.push(embedded);
+        }
+        let title = parsed.title.as_deref().unwrap_or_default();
+        prepared.terms = Analyser.terms(&format!("{title}\n{}", parsed.text));
+        Ok(prepared)
+    };
+    let stopped = |error| Error::new(ErrorKind::Internal, "cutting the document failed").with_source(error);
+    tokio::task::spawn_blocking(work).await.map_err(stopped)?
+}
+
+/// A chunk's text below the document's title and the headings above it: what is embedded, and whose words count.
+fn in_context(parsed: &Parsed, span: &Span, text: &str) -> String {
+    let own = parsed.headings.binary_search_by_key(&span.range.start, |heading| heading.start).is_ok();
+    let above = span.heading.len() - usize::from(own && !span.heading.is_empty());
+    let above = span.heading.get(..above).unwrap_or_default();
+    let title = parsed
+        .title
+        .as_ref()
+        .filter(|title| !span.heading.contains(title) && !text.starts_with(title.as_str()));
+    let mut lines: Vec<&str> = title.into_iter().chain(above).map(String::as_str).collect();
+    lines.push(text);
+    lines.join("\n")
+}

@@ -1,0 +1,162 @@
+//! Every file of the data folder is read, or refused with the code that fits it.
+#![allow(
+    clippy::clone_on_ref_ptr,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a broken promise fails the test"
+)]
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use operone_core::source::{BlockKind, Parsed};
+use operone_rag::parse::parse_bytes;
+
+/// What is expected of each file: a code, or words that its text must hold.
+const EXPECTED: [(&str, Result<&[&str], &str>); 40] = [
+    ("angles.pdf", Ok(&[])),
+    ("backus-p21.pdf", Ok(&["functional forms", "metacomposition"])),
+    ("code-and-formula.pdf", Ok(&["function"])),
+    ("corrupt-page.pdf", Ok(&["the"])),
+    ("csv-ragged.csv", Ok(&["a | b | c | d | e"])),
+    ("docling-rtx.md", Ok(&["docling", "pip install"])),
+    ("docx-encrypted.docx", Err("encrypted")),
+    ("docx-hdrftr.docx", Ok(&["First header para", "para2", "Table cell1 | Table cell2"])),
+    ("docx-tables.docx", Ok(&[" | "])),
+    ("encrypted-password.pdf", Err("encrypted")),
+    ("equations.docx", Ok(&["A=πr^2", "Pythagorean theorem"])),
+    ("extra-spaces.pdf", Ok(&[])),
+    ("google-doc.pdf", Ok(&["Beautiful is better than ugly", "Vienna"])),
+    ("half-year.xlsx", Err("unsupported_format")),
+    ("handbook-1p.docx", Ok(&["copyright"])),
+    ("hebrew-iso8859-8.txt", Ok(&["8uPr5e8"])),
+    ("html-10k.html", Ok(&["Galaxy Gaming, Inc.", "6480 Cameron Street"])),
+    ("html-cp1252.html", Ok(&["köstlich", "15,50 €", "My First Heading"])),
+    ("html-ideas.html", Ok(&["The way to get new ideas is to notice anomalies"])),
+    ("html-scripts.html", Ok(&["Belarusian forces remain unlikely to attack"])),
+    ("mail.eml", Err("unsupported_format")),
+    ("multi-column.pdf", Ok(&["retrieval"])),
+    ("multi-page.pdf", Ok(&["word processor"])),
+    ("optional-hyphen.pdf", Ok(&[])),
+    ("paper-layoutparser-table.pdf", Ok(&["Layout"])),
+    ("paper-layoutparser.pdf", Ok(&["classification"])),
+    ("powerpoint-sample.pptx", Err("unsupported_format")),
+    ("pptx-table.pptx", Err("unsupported_format")),
+    ("rtl.pdf", Ok(&[])),
+    ("scanned-flat.pdf", Err("empty")),
+    ("scanned-with-ocr-layer.pdf", Ok(&[])),
+    ("stanley-cups.csv", Ok(&["Team: Maple Leafs | Location: TOR | Stanley Cups: 13"])),
+    ("stanley-cups.xlsx", Err("unsupported_format")),
+    ("table-multirow.pdf", Err("empty")),
+    ("table-numbers.pdf", Ok(&[])),
+    ("tika-epub.epub", Err("unsupported_format")),
+    ("udhr-all.txt", Ok(&["是人都生而自由", "All human beings are born free"])),
+    ("unstructured-readme.md", Ok(&["unstructured", "docker"])),
+    ("utf32.txt", Ok(&["This is a test document to use for unit tests."])),
+    ("v4.pdf", Err("empty")),
+];
+
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/docs"))
+}
+
+fn check_offsets(name: &str, parsed: &Parsed) {
+    let mut end = 0;
+    for block in &parsed.blocks {
+        assert!(
+            end <= block.start && block.start < block.end,
+            "{name}: blocks are in order and do not overlap"
+        );
+        assert!(!parsed.text[block.start..block.end].trim().is_empty(), "{name}: a block is not blank");
+        end = block.end;
+    }
+    assert!(end <= parsed.text.len());
+    let outside: usize = parsed
+        .blocks
+        .iter()
+        .scan(0, |at, block| {
+            let gap = parsed.text[*at..block.start].trim().len();
+            *at = block.end;
+            Some(gap)
+        })
+        .sum();
+    assert_eq!(outside, 0, "{name}: all text is in blocks");
+    for heading in &parsed.headings {
+        assert!(parsed.text.is_char_boundary(heading.start), "{name}");
+        assert!(
+            parsed
+                .blocks
+                .iter()
+                .any(|block| block.start == heading.start && block.kind == BlockKind::Heading),
+            "{name}: a heading is a block"
+        );
+    }
+    assert!(
+        parsed.pages.windows(2).all(|pair| pair[0].start < pair[1].start && pair[0].page < pair[1].page),
+        "{name}"
+    );
+}
+
+#[test]
+#[ignore = "needs the data folder"]
+fn every_file_is_read_or_refused_as_it_should_be() {
+    println!(
+        "{:30} {:>8} {:>8} {:>5} {:>5} {:>5} {:>8}  outcome",
+        "file", "bytes", "text", "pages", "heads", "parts", "ms"
+    );
+    let show = std::env::var("SHOW").ok();
+    let mut problems = Vec::new();
+    for (name, expected) in EXPECTED {
+        let bytes = std::fs::read(folder().join(name)).unwrap();
+        let start = Instant::now();
+        let result = parse_bytes(name, &bytes);
+        let ms = start.elapsed().as_millis();
+        match &result {
+            Ok(parsed) => println!(
+                "{name:30} {:>8} {:>8} {:>5} {:>5} {:>5} {ms:>8}  {} {:?} {:?}",
+                bytes.len(),
+                parsed.text.len(),
+                parsed.pages.len(),
+                parsed.headings.len(),
+                parsed.blocks.len(),
+                parsed.media_type.rsplit('/').next().unwrap_or_default(),
+                parsed.title.as_deref().unwrap_or_default(),
+                parsed.date.map(|date| date.to_string()).unwrap_or_default(),
+            ),
+            Err(error) => {
+                println!("{name:30} {:>8} {:>33} {ms:>8}  {}: {error}", bytes.len(), "", error.code())
+            }
+        }
+        if show.as_deref() == Some(name)
+            && let Ok(parsed) = &result
+        {
+            println!("{}\n{:?}", parsed.text, parsed.headings);
+        }
+        match (result, expected) {
+            (Ok(parsed), Ok(words)) => {
+                check_offsets(name, &parsed);
+                let text = parsed.text.to_lowercase();
+                for word in words {
+                    if !text.contains(&word.to_lowercase()) {
+                        problems.push(format!("{name}: {word:?} is missing"));
+                    }
+                }
+                let wrong: &[&str] = match parsed.media_type.as_str() {
+                    "text/html" => &["<script", "function(", "\u{0}", "\u{ad}"],
+                    "application/pdf" => &["\u{fb01}", "\u{fb02}", "\u{0}", "\u{ad}"],
+                    _ => &["\u{0}", "\u{ad}"],
+                };
+                for wrong in wrong {
+                    if text.contains(wrong) {
+                        problems.push(format!("{name}: {wrong:?} is left"));
+                    }
+                }
+            }
+            (Err(error), Err(code)) if error.code() == code => {}
+            (result, expected) => problems.push(format!("{name}: {result:?}, but {expected:?} was expected")),
+        }
+    }
+    assert!(problems.is_empty(), "{problems:#?}");
+    let files = std::fs::read_dir(folder()).unwrap().count();
+    assert_eq!(files, EXPECTED.len(), "each file is looked at");
+}

@@ -1,0 +1,131 @@
+//! Chooses the backends: the one place that maps the configuration to types.
+
+use std::sync::Arc;
+
+use operone_core::agent::{AgentHandler, Live, RunServices};
+use operone_core::chunk::ChunkStore;
+use operone_core::clock::{Clock, SystemClock};
+use operone_core::embed::Embedder;
+use operone_core::error::{Error, ErrorKind, Result};
+use operone_core::event::EventBus;
+use operone_core::id::{Ids, SystemIds};
+use operone_core::in_process::{ExtractiveModel, InProcessBus};
+use operone_core::journal::{Journal, WorkKind};
+use operone_core::memory::Recall;
+use operone_core::model::LanguageModel;
+use operone_core::retrieve::Retriever;
+use operone_core::work::{Doorbell, Workers};
+use operone_files::FileSource;
+use operone_memory::Memory;
+use operone_models::{OpenAiCompatible, OpenAiConfig};
+use operone_rag::HybridRetriever;
+use operone_rag::ingest::{IngestHandler, Ingestor};
+use operone_sqlite::{DataFolder, SqliteChunkStore, SqliteEmbeddingCache, SqliteJournal, SqliteMemoryStore};
+use serde_json::json;
+use tokio::runtime::Handle;
+
+use crate::capabilities::Capabilities;
+use crate::config::Config;
+use crate::guard::AllowedHosts;
+use crate::info::Info;
+use crate::parse::ProcessParser;
+use crate::parts::{Background, Parts};
+use crate::process::{Processes, RunHandler};
+
+/// How many runs of agents are worked on at once; they mostly wait for a model.
+const AGENTS_AT_ONCE: usize = 64;
+/// How many jobs are worked on at once; they mostly compute.
+const JOBS_AT_ONCE: usize = 2;
+
+/// Opens the data folder and puts the parts together; background work goes to `background`.
+pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
+    let folder = Arc::new(DataFolder::lock(&config.data)?);
+    let data = folder.path().to_path_buf();
+    let workspace = absolute(&config.workspace)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let ids: Arc<dyn Ids> = Arc::new(SystemIds);
+
+    let journal: Arc<dyn Journal> =
+        Arc::new(SqliteJournal::open(data.join("journal.db"), Arc::clone(&clock))?);
+    let memories = Arc::new(SqliteMemoryStore::open(data.join("memory.db"))?);
+    let chunks: Arc<dyn ChunkStore> = Arc::new(SqliteChunkStore::open(data.join("chunks.db"))?);
+    let cache = Arc::new(SqliteEmbeddingCache::open(data.join("cache.db"))?);
+    let bus: Arc<dyn EventBus> = Arc::new(InProcessBus::default());
+    let services =
+        RunServices::new(Arc::clone(&journal), Arc::clone(&bus), Live::default(), Arc::clone(&clock));
+
+    let model = language_model(config)?;
+    let embedder: Arc<dyn Embedder> = Arc::new(operone_embed::bundled());
+    let retriever: Arc<dyn Retriever> =
+        Arc::new(HybridRetriever::new(Arc::clone(&chunks), Arc::clone(&embedder), Arc::clone(&cache) as _));
+    let memory: Arc<dyn Recall> = Arc::new(Memory::new(memories, Arc::clone(&clock), Arc::clone(&ids)));
+    let files = match &config.files_roots {
+        None => FileSource::any_readable(),
+        Some(roots) => FileSource::below(roots),
+    };
+    let parser = ProcessParser::new(config.program.clone());
+    let ingestor = Ingestor::new(Arc::clone(&chunks), Arc::clone(&embedder), cache, Arc::new(parser))
+        .with_source(Arc::new(files));
+
+    let info = Info {
+        model: model.info(),
+        embedder: json!({
+            "id": embedder.info().id,
+            "dimension": embedder.info().dimension,
+            "window": embedder.info().window,
+            "tokenizer": embedder.tokenizer().id(),
+        }),
+        data,
+    };
+    let capabilities =
+        Arc::new(Capabilities::new(model, Arc::clone(&retriever), Arc::clone(&memory), workspace));
+    let processes = Processes::new(config.program.clone(), services.clone(), Arc::clone(&capabilities));
+    let in_process = AgentHandler::new(services.clone(), Arc::clone(&capabilities) as _);
+    let runs = RunHandler::new(in_process, processes.clone());
+    let jobs = IngestHandler::new(ingestor, Arc::clone(&journal), bus);
+    let doorbell = Doorbell::default();
+    let workers = Workers::new(journal, doorbell.clone(), format!("server-{}", ids.next()))
+        .with_handler(WorkKind::AGENT, Arc::new(runs), AGENTS_AT_ONCE)
+        .with_handler(WorkKind::INGEST, Arc::new(jobs), JOBS_AT_ONCE);
+
+    Ok(Parts {
+        services,
+        ids,
+        workers,
+        doorbell,
+        capabilities,
+        processes,
+        retriever,
+        embedder,
+        chunks,
+        memory,
+        info: Arc::new(info),
+        allowed_hosts: allowed_hosts(config),
+        background: Background::new(background),
+        folder,
+    })
+}
+
+fn language_model(config: &Config) -> Result<Arc<dyn LanguageModel>> {
+    let Some(service) = &config.model else { return Ok(Arc::new(ExtractiveModel)) };
+    let mut model = OpenAiConfig::new(&service.base_url, &service.model);
+    model.api_key.clone_from(&service.api_key);
+    Ok(Arc::new(OpenAiCompatible::new(model)?))
+}
+
+fn allowed_hosts(config: &Config) -> AllowedHosts {
+    if !config.listen.ip().is_loopback() {
+        return AllowedHosts::any();
+    }
+    let host = config.api_url.as_deref().and_then(|url| url.split_once("://")).map(|(_, rest)| {
+        let authority = rest.split('/').next().unwrap_or_default();
+        authority.rsplit_once(':').map_or(authority, |(host, _)| host)
+    });
+    AllowedHosts::local(host)
+}
+
+fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf> {
+    std::path::absolute(path).map_err(|error| {
+        Error::new(ErrorKind::Unavailable, "the workspace's folder cannot be named").with_source(error)
+    })
+}

@@ -1,0 +1,128 @@
+//! What each capability grants: the one place that maps names of capabilities to a model and tools.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use operone_core::agent::{AgentSpec, Driver, Grants};
+use operone_core::error::{Error, ErrorKind, Result};
+use operone_core::id::TenantId;
+use operone_core::in_process::ExtractiveModel;
+use operone_core::memory::Recall;
+use operone_core::model::LanguageModel;
+use operone_core::retrieve::Retriever;
+use operone_core::tool::{ToolHandle, ToolSet, ToolSpec, Tools};
+use operone_files::FileRoot;
+use serde_json::json;
+
+/// What an agent gets that names no capabilities.
+pub(crate) const DEFAULT: [&str; 3] = ["ai", "rag", "memory"];
+
+/// Every capability of this server.
+const KNOWN: [&str; 5] = ["ai", "db", "fs", "memory", "rag"];
+
+/// Grants models and tools by capability.
+#[derive(Debug)]
+pub(crate) struct Capabilities {
+    model: Arc<dyn LanguageModel>,
+    extractive: Arc<dyn LanguageModel>,
+    retriever: Arc<dyn Retriever>,
+    memory: Arc<dyn Recall>,
+    workspace: PathBuf,
+}
+
+impl Capabilities {
+    /// `workspace` holds one folder per tenant for the file tools.
+    pub(crate) fn new(
+        model: Arc<dyn LanguageModel>,
+        retriever: Arc<dyn Retriever>,
+        memory: Arc<dyn Recall>,
+        workspace: PathBuf,
+    ) -> Self {
+        Self { model, extractive: Arc::new(ExtractiveModel), retriever, memory, workspace }
+    }
+
+    /// Refuses a name that grants nothing here.
+    pub(crate) fn check(&self, capability: &str) -> Result<()> {
+        if KNOWN.contains(&capability) {
+            return Ok(());
+        }
+        let known = KNOWN.join(", ");
+        let detail = format!("there is no capability '{capability}' here; there are: {known}");
+        Err(Error::invalid(detail).with_code("unknown_capability"))
+    }
+
+    /// The language model for agents with `ai`; the others are answered by rules.
+    pub(crate) fn model(&self, spec: &AgentSpec) -> Arc<dyn LanguageModel> {
+        Arc::clone(if spec.grants("ai") { &self.model } else { &self.extractive })
+    }
+
+    /// The granted tools that need what the server holds.
+    pub(crate) fn tools_of_server(&self, _: &TenantId, spec: &AgentSpec) -> Result<Tools> {
+        let mut tools = Tools::new();
+        if spec.grants("rag") {
+            tools.insert(operone_rag::search_tool(Arc::clone(&self.retriever)))?;
+        }
+        if spec.grants("memory") {
+            for tool in operone_memory::tools(&self.memory) {
+                tools.insert(tool)?;
+            }
+        }
+        if spec.grants("db") {
+            tools.insert(database_tool())?;
+        }
+        Ok(tools)
+    }
+
+    /// The folder of the granted file tools; made if it is missing.
+    pub(crate) fn file_root(&self, tenant: &TenantId, spec: &AgentSpec) -> Result<Option<PathBuf>> {
+        if !spec.grants("fs") {
+            return Ok(None);
+        }
+        let root = self.workspace.join(tenant.as_str());
+        std::fs::create_dir_all(&root).map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "the agents' workspace cannot be made").with_source(error)
+        })?;
+        Ok(Some(root))
+    }
+
+    /// Every tool that the capabilities of an agent grant.
+    pub(crate) async fn tools(&self, tenant: &TenantId, spec: &AgentSpec) -> Result<Tools> {
+        let mut tools = self.tools_of_server(tenant, spec)?;
+        if let Some(root) = self.file_root(tenant, spec)? {
+            for tool in FileRoot::open(&root)?.tools().await? {
+                tools.insert(tool)?;
+            }
+        }
+        Ok(tools)
+    }
+
+    /// Each capability with the tools it grants.
+    pub(crate) async fn catalogue(&self, tenant: &TenantId) -> Result<Vec<(&'static str, Vec<ToolSpec>)>> {
+        let mut catalogue = Vec::new();
+        for capability in KNOWN {
+            let spec = AgentSpec::new("", vec![capability.to_owned()]);
+            catalogue.push((capability, self.tools(tenant, &spec).await?.specs()));
+        }
+        Ok(catalogue)
+    }
+}
+
+#[async_trait]
+impl Grants for Capabilities {
+    async fn grant(&self, tenant: &TenantId, spec: &AgentSpec) -> Result<Driver> {
+        Ok(Driver::new(self.model(spec), self.tools(tenant, spec).await?))
+    }
+}
+
+/// Without a configured database the tool says so, and the agent goes on without it.
+fn database_tool() -> ToolHandle {
+    let schema = json!({
+        "type": "object", "required": ["database", "sql"],
+        "properties": {"database": {"type": "string"}, "sql": {"type": "string"}}
+    });
+    let spec = ToolSpec::new("db.query", "Reads from a database by SQL").with_input_schema(schema);
+    ToolHandle::from_fn(spec, |_, _| async {
+        Err(Error::not_found("no database is configured for agents").with_code("no_database"))
+    })
+}

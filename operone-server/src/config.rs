@@ -1,0 +1,234 @@
+//! The command line and the environment: the only place that reads either.
+
+use std::env::VarError;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use operone_core::error::{Error, Result};
+use operone_models::Secret;
+
+/// Agents, retrieval and memory over HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "operone-server", version)]
+pub struct Arguments {
+    #[command(flatten)]
+    serve: Serve,
+
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Serve {
+    /// Where to answer [default: 127.0.0.1, on the port of API_URL or 3000]
+    #[arg(long, env = "OPERONE_LISTEN", global = true)]
+    listen: Option<SocketAddr>,
+
+    /// Where to answer internal requests, if the public address is not this machine alone
+    #[arg(long, env = "OPERONE_INTERNAL_LISTEN", default_value = "127.0.0.1:3001", global = true)]
+    internal_listen: SocketAddr,
+
+    /// The folder that holds everything; made if it is missing
+    #[arg(long, env = "OPERONE_DATA", default_value = "operone-data", value_name = "DIR", global = true)]
+    data: PathBuf,
+
+    /// The folder below which agents read files, one folder in it per tenant [default: DATA/workspace]
+    #[arg(long, env = "OPERONE_WORKSPACE", value_name = "DIR", global = true)]
+    workspace: Option<PathBuf>,
+
+    /// A folder below which file:// sources may be read; give it again for another [default: any file, as long as
+    /// only this machine can ask]
+    #[arg(long, env = "OPERONE_FILES_ROOT", value_name = "DIR", value_delimiter = ':', global = true)]
+    files_root: Vec<PathBuf>,
+
+    /// What this process does
+    #[arg(long, env = "OPERONE_ROLE", value_enum, default_value_t = Role::All, global = true)]
+    role: Role,
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Role {
+    /// Answers requests and does the work.
+    All,
+    /// Answers requests only.
+    Api,
+    /// Does the work only.
+    Worker,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Checks the configuration and says what each part would use
+    Check,
+    /// Drives one run for a server that has started this process
+    #[command(hide = true)]
+    Worker {
+        /// Bytes of memory
+        #[arg(long)]
+        ram_bytes: Option<u64>,
+        /// Processor cores
+        #[arg(long)]
+        cores: Option<u32>,
+    },
+    /// Parses documents for a server that has started this process
+    #[command(hide = true)]
+    Parse,
+}
+
+/// What to serve, where, and on what: checked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where to answer.
+    pub listen: SocketAddr,
+    /// Where to answer internal requests; `None` answers them beside the public ones.
+    pub internal: Option<Internal>,
+    /// The URL by which clients reach the server.
+    pub api_url: Option<String>,
+    /// The folder that holds everything.
+    pub data: PathBuf,
+    /// The folder of the agents' files.
+    pub workspace: PathBuf,
+    /// The folders below which `file://` sources may be read; `None` allows any file.
+    pub files_roots: Option<Vec<PathBuf>>,
+    /// The service that answers; `None` answers by rules.
+    pub model: Option<ModelConfig>,
+    /// The program to start for runs and parsers of their own.
+    pub program: PathBuf,
+}
+
+/// Where internal requests are answered.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Internal {
+    /// The address.
+    pub listen: SocketAddr,
+    /// The token from the environment; one is made where there is none.
+    pub token: Option<Secret>,
+}
+
+/// An OpenAI-compatible service.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ModelConfig {
+    /// Its URL, with `/v1`.
+    pub base_url: String,
+    /// Its key.
+    pub api_key: Option<Secret>,
+    /// The model's name.
+    pub model: String,
+}
+
+/// The service and the model that are meant where only a key is given.
+const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
+const DEFAULT_MODEL: &str = "gpt-4.1-mini";
+
+/// Variables that ask for a backend which this version does not have.
+const SERVICES: [&str; 3] = ["DATABASE_URL", "REDIS_URL", "QDRANT_URL"];
+
+impl Config {
+    /// Brings the command line and the environment together.
+    pub fn new(arguments: Arguments) -> Result<Self> {
+        let Serve { listen, internal_listen, data, workspace, files_root, role } = arguments.serve;
+        if role != Role::All {
+            return Err(wrong(
+                "--role api and --role worker share their work through services; on a data folder use --role all",
+            ));
+        }
+        for name in SERVICES {
+            if variable(name)?.is_some() {
+                return Err(wrong(format!(
+                    "{name} is set, but this version keeps everything in its data folder: unset {name}"
+                )));
+            }
+        }
+        let api_url = variable("API_URL")?;
+        let port = api_url.as_deref().map_or(Ok(3000), port_of)?;
+        let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
+        let local = listen.ip().is_loopback();
+        if !local && variable("OPERONE_INSECURE")?.as_deref() != Some("1") {
+            return Err(wrong(format!(
+                "{listen} can be reached from other machines and there are no keys: listen on 127.0.0.1, or set \
+                 OPERONE_INSECURE=1 if something in front of the server keeps strangers out"
+            )));
+        }
+        let token = variable("OPERONE_INTERNAL_TOKEN")?.map(Secret::new);
+        let program = std::env::current_exe()
+            .map_err(|error| Error::internal("the server's own program is not found").with_source(error))?;
+        Ok(Self {
+            listen,
+            internal: (!local).then_some(Internal { listen: internal_listen, token }),
+            api_url,
+            workspace: workspace.unwrap_or_else(|| data.join("workspace")),
+            data,
+            files_roots: (!local || !files_root.is_empty()).then_some(files_root),
+            model: model()?,
+            program,
+        })
+    }
+}
+
+fn model() -> Result<Option<ModelConfig>> {
+    let (base_url, api_key) = (variable("OPENAI_BASE_URL")?, variable("OPENAI_API_KEY")?);
+    if base_url.is_none() && api_key.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(ModelConfig {
+        base_url: base_url.unwrap_or_else(|| DEFAULT_BASE_URL.to_owned()),
+        api_key: api_key.map(Secret::new),
+        model: variable("OPENAI_MODEL")?.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
+    }))
+}
+
+/// A variable of the environment; an empty one counts as unset.
+fn variable(name: &str) -> Result<Option<String>> {
+    match std::env::var(name) {
+        Ok(value) if value.is_empty() => Ok(None),
+        Ok(value) => Ok(Some(value)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(wrong(format!("{name} is not valid text"))),
+    }
+}
+
+fn port_of(url: &str) -> Result<u16> {
+    let wrong = || wrong(format!("API_URL is '{url}', which is no URL such as http://localhost:3000"));
+    let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.rsplit_once(':') {
+        Some((_, port)) if !port.ends_with(']') => port.parse().map_err(|_| wrong()),
+        _ if scheme == "https" => Ok(443),
+        _ => Ok(80),
+    }
+}
+
+fn wrong(message: impl Into<String>) -> Error {
+    Error::invalid(message).with_code("invalid_configuration")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_port_of_a_url_is_found() {
+        for (url, port) in [
+            ("http://localhost:3000", 3000),
+            ("http://[::1]:8080/x", 8080),
+            ("https://agents.example", 443),
+            ("http://[::1]/", 80),
+        ] {
+            assert_eq!(port_of(url).unwrap(), port, "{url}");
+        }
+        assert!(port_of("localhost:3000").is_err() && port_of("http://localhost:x").is_err());
+    }
+}

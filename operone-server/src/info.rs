@@ -1,0 +1,57 @@
+//! What the server says of itself on `/info`.
+
+use std::path::PathBuf;
+
+use operone_core::model::ModelInfo;
+use serde_json::{Value, json};
+
+use crate::limits;
+use crate::process::Limits;
+
+/// What the server says of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Info {
+    /// The model that answers agents with `ai`.
+    pub(crate) model: ModelInfo,
+    /// The embedder's id, dimension and window, and its tokenizer.
+    pub(crate) embedder: Value,
+    /// The data folder.
+    pub(crate) data: PathBuf,
+}
+
+impl Info {
+    /// The body of `/info`.
+    pub(crate) fn body(&self, tools: Value) -> Value {
+        json!({
+            "name": "operone-server",
+            "version": env!("CARGO_PKG_VERSION"),
+            "model": {
+                "provider": self.model.provider,
+                "name": self.model.name,
+                "is_language_model": self.model.is_language_model,
+                "note": self.model_note(),
+            },
+            "embedder": self.embedder,
+            "data": self.data,
+            "backends": {"journal": "sqlite", "memory": "sqlite", "chunks": "sqlite", "events": "in-process"},
+            "capabilities": tools,
+            "enforced": Limits { ram: Some(0), cores: Some(0) }.enforced(),
+            "limits": {
+                "body_bytes": limits::BODY,
+                "ingest_body_bytes": limits::INGEST_BODY,
+                "agents_per_batch": limits::AGENTS_PER_BATCH,
+            },
+        })
+    }
+
+    /// What answers, in words.
+    pub(crate) fn model_note(&self) -> String {
+        if self.model.is_language_model {
+            format!("language model {} ({})", self.model.name, self.model.provider)
+        } else {
+            "extractive model: no language model, it quotes the best sentences found; \
+             set OPENAI_API_KEY or OPENAI_BASE_URL for one"
+                .to_owned()
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The program `operone-server`.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use operone_core::Error;
+use operone_server::{Arguments, Command, Config, parse, run_worker, serve_until_stopped};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// What `OPERONE_LOG` says where it is not set.
+const DEFAULT_LOG: &str = "warn";
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::parse();
+    log_to_stderr();
+    let result = match arguments.command.take() {
+        Some(Command::Worker { ram_bytes, cores }) => return run_worker(ram_bytes, cores),
+        Some(Command::Parse) => return parse::run_parser(),
+        Some(Command::Check) => Config::new(arguments).and_then(|config| {
+            operone_server::check(&config)?.iter().for_each(|line| println!("{line}"));
+            Ok(())
+        }),
+        None => Config::new(arguments).and_then(|config| serve_until_stopped(&config)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("operone-server: {}", with_causes(&error));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn log_to_stderr() {
+    let wanted = std::env::var("OPERONE_LOG").unwrap_or_else(|_| DEFAULT_LOG.to_owned());
+    let targets: Targets = wanted.parse().unwrap_or_else(|error| {
+        eprintln!("operone-server: OPERONE_LOG is not understood ({error}); using {DEFAULT_LOG}");
+        Targets::new().with_default(tracing::Level::WARN)
+    });
+    let colours = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
+    tracing_subscriber::registry().with(targets).with(lines).init();
+}
+
+fn with_causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

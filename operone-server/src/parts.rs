@@ -1,0 +1,86 @@
+//! What the routes need, put together by the host or by the server's own configuration.
+
+use std::sync::Arc;
+
+use operone_core::agent::RunServices;
+use operone_core::chunk::ChunkStore;
+use operone_core::embed::Embedder;
+use operone_core::id::Ids;
+use operone_core::memory::Recall;
+use operone_core::retrieve::Retriever;
+use operone_core::work::{Doorbell, Workers};
+use operone_sqlite::DataFolder;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::capabilities::Capabilities;
+use crate::guard::AllowedHosts;
+use crate::info::Info;
+use crate::process::Processes;
+
+/// What the routes need. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    pub(crate) services: RunServices,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) workers: Workers,
+    pub(crate) doorbell: Doorbell,
+    pub(crate) capabilities: Arc<Capabilities>,
+    pub(crate) processes: Processes,
+    pub(crate) retriever: Arc<dyn Retriever>,
+    pub(crate) embedder: Arc<dyn Embedder>,
+    pub(crate) chunks: Arc<dyn ChunkStore>,
+    pub(crate) memory: Arc<dyn Recall>,
+    pub(crate) info: Arc<Info>,
+    pub(crate) allowed_hosts: AllowedHosts,
+    pub(crate) background: Background,
+    /// Keeps other processes out of the data folder for as long as anything here lives.
+    #[allow(dead_code, reason = "held for its lock")]
+    pub(crate) folder: Arc<DataFolder>,
+}
+
+/// Where work runs that no request waits for.
+#[derive(Clone, Debug)]
+pub(crate) struct Background {
+    pub(crate) runtime: Handle,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Background {
+    /// Tasks on `runtime`, which are told to stop by [`Background::shutdown`].
+    pub(crate) fn new(runtime: Handle) -> Self {
+        Self { runtime, tasks: TaskTracker::new(), stop: CancellationToken::new() }
+    }
+
+    /// Tells the tasks to stop and waits for them.
+    pub(crate) async fn shutdown(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Runs a task until it ends; it watches `stop` itself.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.runtime);
+    }
+}
+
+impl Parts {
+    /// Starts the background workers: they take up what an earlier life of the server left.
+    pub fn start_workers(&self) {
+        let (workers, stop) = (self.workers.clone(), self.background.stop.clone());
+        self.background.spawn(async move { workers.run(stop).await });
+    }
+
+    /// Stops the background workers: open steps are dropped, their leases are given back.
+    pub async fn shutdown(&self) {
+        self.background.shutdown().await;
+    }
+
+    /// The token that ends streams when the server stops.
+    pub(crate) fn stop(&self) -> CancellationToken {
+        self.background.stop.clone()
+    }
+}

@@ -1,0 +1,108 @@
+//! What a worker process and its parent say to each other: frames of JSON with their length in front.
+
+use std::path::PathBuf;
+
+use operone_core::agent::{RunEnd, RunIdentity};
+use operone_core::error::{Error, ErrorKind, ErrorReport, Result};
+use operone_core::id::{AgentId, TenantId, WorkId};
+use operone_core::journal::NewEvent;
+use operone_core::model::{ModelEvent, ModelInfo, ModelRequest};
+use operone_core::tool::ToolSpec;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// The largest frame: neither side believes the other more.
+const MAX_FRAME: u32 = 64 * 1024 * 1024;
+
+/// What the parent says.
+#[derive(Serialize, Deserialize)]
+pub(super) enum ToWorker {
+    /// Comes first: the run to drive.
+    Start(Box<Start>),
+    /// The answer to a request.
+    Reply { id: u64, result: Result<Value, ErrorReport> },
+    /// A part of a model's answer.
+    Model { id: u64, event: ModelEvent },
+    /// The run is to end.
+    Cancel,
+}
+
+/// The run to drive.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Start {
+    pub(super) tenant: TenantId,
+    pub(super) agent: Option<AgentId>,
+    pub(super) run_id: WorkId,
+    /// The run as the journal has it.
+    pub(super) run: Value,
+    pub(super) model: ModelInfo,
+    /// Tools that the parent calls on the worker's behalf.
+    pub(super) remote_tools: Vec<ToolSpec>,
+    /// The folder of the file tools, if they are granted.
+    pub(super) file_root: Option<PathBuf>,
+}
+
+impl Start {
+    pub(super) fn identity(&self) -> RunIdentity {
+        RunIdentity::new(self.tenant.clone(), self.agent.clone(), self.run_id.clone())
+    }
+}
+
+/// What a worker says.
+#[derive(Serialize, Deserialize)]
+pub(super) enum FromWorker {
+    /// Write events and the run; answered with whether the run is to end.
+    Append { id: u64, events: Vec<NewEvent>, run: Value },
+    /// Write the end; answered with null.
+    Finish { id: u64, events: Vec<NewEvent>, end: RunEnd },
+    /// Pass on a piece of text; not answered.
+    Token { step: u64, content: String },
+    /// Ask the model; answered by its parts, or by an error.
+    Model { id: u64, request: ModelRequest },
+    /// Call one of the remote tools; answered with its output.
+    Tool { id: u64, name: String, step: u64, idempotency_key: String, input: Value },
+}
+
+/// Reads a frame; `None` at the end of the stream.
+pub(super) async fn read<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin)) -> Result<Option<T>> {
+    let length = match from.read_u32_le().await {
+        Ok(length) => length,
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(broken(error)),
+    };
+    if length > MAX_FRAME {
+        return Err(
+            Error::invalid("a frame between worker and server is too large").with_code("worker_protocol")
+        );
+    }
+    let mut frame = vec![0; length as usize];
+    from.read_exact(&mut frame).await.map_err(broken)?;
+    serde_json::from_slice(&frame).map(Some).map_err(|error| {
+        Error::invalid("a frame between worker and server cannot be read")
+            .with_code("worker_protocol")
+            .with_source(error)
+    })
+}
+
+/// Writes a frame.
+pub(super) async fn write<T: Serialize>(to: &mut (impl AsyncWrite + Unpin), value: &T) -> Result<()> {
+    let frame = serde_json::to_vec(value)
+        .map_err(|error| Error::internal("a frame cannot be written as JSON").with_source(error))?;
+    let length = u32::try_from(frame.len()).ok().filter(|length| *length <= MAX_FRAME);
+    let Some(length) = length else {
+        return Err(
+            Error::invalid("a frame between worker and server is too large").with_code("worker_protocol")
+        );
+    };
+    to.write_u32_le(length).await.map_err(broken)?;
+    to.write_all(&frame).await.map_err(broken)?;
+    to.flush().await.map_err(broken)
+}
+
+fn broken(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, "the connection between worker and server broke")
+        .with_code("worker_died")
+        .with_source(error)
+}

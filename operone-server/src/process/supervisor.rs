@@ -1,0 +1,283 @@
+//! The parent of worker processes: starts them, holds the lease, and serves what they ask for.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use operone_core::agent::{AgentHandler, AgentSpec, JournalLog, Run, RunLog, RunServices, restore};
+use operone_core::error::{Error, ErrorKind, ErrorReport, Result};
+use operone_core::journal::Claimed;
+use operone_core::model::{LanguageModel, ModelEvent, ModelRequest};
+use operone_core::tool::{ToolContext, Tools};
+use operone_core::work::WorkHandler;
+use serde_json::Value;
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::limits::Limits;
+use super::protocol::{self, FromWorker, Start, ToWorker};
+use crate::capabilities::Capabilities;
+
+/// How long a worker may take to leave after its run has ended.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// Starts worker processes and serves them.
+#[derive(Clone, Debug)]
+pub(crate) struct Processes {
+    program: PathBuf,
+    services: RunServices,
+    capabilities: Arc<Capabilities>,
+}
+
+/// A worker process that waits for its run.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    child: Child,
+    socket: UnixStream,
+}
+
+impl Launched {
+    /// The process's id.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+}
+
+impl Processes {
+    /// Starts workers as `program worker`.
+    pub(crate) fn new(program: PathBuf, services: RunServices, capabilities: Arc<Capabilities>) -> Self {
+        Self { program, services, capabilities }
+    }
+
+    /// Starts a process that waits for a run of this agent. It dies when the value is dropped, and when this
+    /// process dies.
+    pub(crate) fn launch(&self, spec: &AgentSpec) -> Result<Launched> {
+        let limits = spec.resources.as_ref().map(Limits::of).transpose()?.unwrap_or_default();
+        let failed = |error: std::io::Error| {
+            Error::new(ErrorKind::Unavailable, "the worker process cannot be started")
+                .with_code("worker_not_started")
+                .with_source(error)
+        };
+        let (ours, theirs) = StdUnixStream::pair().map_err(failed)?;
+        ours.set_nonblocking(true).map_err(failed)?;
+        let mut command = Command::new(&self.program);
+        command
+            .arg("worker")
+            .args(limits.arguments())
+            // Keys live in the environment: a worker gets none of it.
+            .env_clear()
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .kill_on_drop(true);
+        if let Some(filter) = std::env::var_os("OPERONE_LOG") {
+            command.env("OPERONE_LOG", filter);
+        }
+        let child = command.spawn().map_err(failed)?;
+        Ok(Launched { child, socket: UnixStream::from_std(ours).map_err(failed)? })
+    }
+
+    /// A handler that gives one run to a process that was started for it.
+    pub(crate) fn handler(&self, launched: Launched) -> ProcessHandler {
+        ProcessHandler { processes: self.clone(), launched: Mutex::new(Some(launched)) }
+    }
+
+    async fn serve(&self, launched: Launched, claimed: &Claimed, cancelled: CancellationToken) -> Result<()> {
+        let (spec, run) = restore(&claimed.work)?;
+        let tenant = &claimed.work.new.tenant;
+        let model = self.capabilities.model(&spec);
+        let remote = self.capabilities.tools_of_server(tenant, &spec)?;
+        let start = Start {
+            tenant: tenant.clone(),
+            agent: claimed.work.new.agent.clone(),
+            run_id: claimed.work.new.id.clone(),
+            run: run.to_snapshot()?,
+            model: model.info(),
+            remote_tools: remote.specs(),
+            file_root: self.capabilities.file_root(tenant, &spec)?,
+        };
+        let log = self.services.log(claimed);
+        log.started().await;
+
+        let Launched { mut child, socket } = launched;
+        let (reader, writer) = socket.into_split();
+        let (sender, mut frames) = mpsc::unbounded_channel::<ToWorker>();
+        let mut tasks: JoinSet<()> = JoinSet::new();
+        tasks.spawn(async move {
+            let mut writer = writer;
+            while let Some(frame) = frames.recv().await {
+                if protocol::write(&mut writer, &frame).await.is_err() {
+                    // The reading side sees the end of the worker and says so.
+                    return;
+                }
+            }
+        });
+        let _ = sender.send(ToWorker::Start(Box::new(start)));
+        let mut context = ToolContext::new(tenant.clone());
+        context.agent.clone_from(&claimed.work.new.agent);
+        context.run = Some(claimed.work.new.id.clone());
+        context.cancelled = cancelled.child_token();
+        let session = Session { log, model, remote, context, sender, tasks };
+        session.run(reader, cancelled).await?;
+        if tokio::time::timeout(LEAVE, child.wait()).await.is_err() {
+            tracing::warn!(pid = child.id(), "a worker did not leave after its run and is killed");
+        }
+        Ok(())
+    }
+}
+
+/// One run in one process.
+struct Session {
+    log: JournalLog,
+    model: Arc<dyn LanguageModel>,
+    remote: Tools,
+    context: ToolContext,
+    sender: mpsc::UnboundedSender<ToWorker>,
+    tasks: JoinSet<()>,
+}
+
+impl Session {
+    async fn run(mut self, mut reader: OwnedReadHalf, cancelled: CancellationToken) -> Result<()> {
+        let cancel = {
+            let sender = self.sender.clone();
+            async move {
+                cancelled.cancelled().await;
+                let _ = sender.send(ToWorker::Cancel);
+            }
+        };
+        self.tasks.spawn(cancel);
+        loop {
+            let frame = protocol::read::<FromWorker>(&mut reader).await?;
+            let Some(frame) = frame else {
+                let detail = "the worker process died before its run had ended";
+                return Err(Error::new(ErrorKind::Unavailable, detail).with_code("worker_died"));
+            };
+            if self.answer(frame).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Serves one request; true after the last one.
+    async fn answer(&mut self, frame: FromWorker) -> Result<bool> {
+        match frame {
+            FromWorker::Append { id, events, run } => {
+                let cancel = self.log.append(events, &Run::from_snapshot(&run)?).await?;
+                self.reply(id, Ok(Value::Bool(cancel)));
+            }
+            FromWorker::Finish { id, events, end } => {
+                self.log.finish(events, &end).await?;
+                self.reply(id, Ok(Value::Null));
+                return Ok(true);
+            }
+            FromWorker::Token { step, content } => self.log.token(step, &content),
+            FromWorker::Model { id, request } => {
+                self.tasks.spawn(ask(Arc::clone(&self.model), id, request, self.sender.clone()));
+            }
+            FromWorker::Tool { id, name, step, idempotency_key, input } => {
+                let mut context = self.context.clone();
+                context.step = step;
+                context.idempotency_key = idempotency_key;
+                match self.remote.get(&name).cloned() {
+                    Some(tool) => {
+                        let sender = self.sender.clone();
+                        self.tasks.spawn(async move {
+                            let result = tool.call(&context, input).await.map_err(|error| error.report());
+                            let _ = sender.send(ToWorker::Reply { id, result });
+                        });
+                    }
+                    None => {
+                        let detail = format!("'{name}' is not granted");
+                        self.reply(id, Err(ErrorReport::new(ErrorKind::Denied, "denied", detail)));
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn reply(&self, id: u64, result: Result<Value, ErrorReport>) {
+        // A worker that is gone is noticed by the reading side.
+        let _ = self.sender.send(ToWorker::Reply { id, result });
+    }
+}
+
+async fn ask(
+    model: Arc<dyn LanguageModel>,
+    id: u64,
+    request: ModelRequest,
+    sender: mpsc::UnboundedSender<ToWorker>,
+) {
+    let refuse = |error: &Error| {
+        let _ = sender.send(ToWorker::Reply { id, result: Err(error.report()) });
+    };
+    match model.stream(request).await {
+        Err(error) => refuse(&error),
+        Ok(mut answer) => {
+            while let Some(event) = answer.next().await {
+                match event {
+                    Ok(event) => {
+                        let last = matches!(event, ModelEvent::Done(_));
+                        if sender.send(ToWorker::Model { id, event }).is_err() || last {
+                            return;
+                        }
+                    }
+                    Err(error) => return refuse(&error),
+                }
+            }
+            refuse(
+                &Error::new(ErrorKind::Unavailable, "the model's answer was cut off")
+                    .with_code("model_cut_off"),
+            );
+        }
+    }
+}
+
+/// Gives one run to a process that was started for it.
+#[derive(Debug)]
+pub(crate) struct ProcessHandler {
+    processes: Processes,
+    launched: Mutex<Option<Launched>>,
+}
+
+#[async_trait]
+impl WorkHandler for ProcessHandler {
+    async fn run(&self, claimed: Claimed, cancelled: CancellationToken) -> Result<()> {
+        let launched = self.launched.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let launched = launched.ok_or_else(|| Error::internal("this process has run already"))?;
+        self.processes.serve(launched, &claimed, cancelled).await
+    }
+}
+
+/// Drives runs here, and those that ask for limits in a process of their own.
+#[derive(Debug)]
+pub(crate) struct RunHandler {
+    here: AgentHandler,
+    processes: Processes,
+}
+
+impl RunHandler {
+    pub(crate) fn new(here: AgentHandler, processes: Processes) -> Self {
+        Self { here, processes }
+    }
+}
+
+#[async_trait]
+impl WorkHandler for RunHandler {
+    async fn run(&self, claimed: Claimed, cancelled: CancellationToken) -> Result<()> {
+        let (spec, _) = restore(&claimed.work)?;
+        if spec.resources.is_none() {
+            return self.here.run(claimed, cancelled).await;
+        }
+        let launched = self.processes.launch(&spec)?;
+        self.processes.serve(launched, &claimed, cancelled).await
+    }
+}

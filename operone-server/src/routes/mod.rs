@@ -1,0 +1,77 @@
+//! The routes, one file for each part of the contract, and what surrounds them all.
+
+mod agents;
+mod events;
+mod internal;
+mod memory;
+mod operations;
+mod rag;
+mod tools;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+use tower_http::limit::RequestBodyLimitLayer;
+
+use crate::error::problems;
+use crate::guard::own_host;
+use crate::limits;
+use crate::parts::Parts;
+
+/// Answers over this size are compressed, in bytes.
+const COMPRESS_ABOVE: u64 = 1024;
+
+/// All public routes; nest it in an axum app of your own or serve it.
+pub fn router(parts: Parts) -> Router {
+    let rag = Router::new()
+        .route("/rag/ingest/batch", post(rag::ingest_batch))
+        .layer(DefaultBodyLimit::max(limits::INGEST_BODY))
+        .layer(RequestBodyLimitLayer::new(limits::INGEST_BODY));
+    let others = Router::new()
+        .route("/agents", post(agents::create).get(agents::list))
+        .route("/agents/batch", post(agents::create_batch))
+        .route("/agents/{agent_id}", get(agents::show))
+        .route("/agents/{agent_id}/start", post(agents::start))
+        .route("/agents/{agent_id}/cancel", post(agents::cancel))
+        .route("/agents/{agent_id}/events", get(agents::events))
+        .route("/tools", get(tools::list))
+        .route("/tools/invoke", post(tools::invoke))
+        .route("/rag/query", post(rag::query))
+        .route("/rag/jobs/{job_id}", get(rag::job))
+        .route("/rag/jobs/{job_id}/cancel", post(rag::cancel))
+        .route("/memory", get(memory::read))
+        .route("/memory/batch", post(memory::write))
+        .route("/memory/search", post(memory::search))
+        .route("/events", get(events::subscribe))
+        .route("/healthz", get(operations::health))
+        .route("/readyz", get(operations::ready))
+        .route("/info", get(operations::info))
+        .layer(DefaultBodyLimit::max(limits::BODY))
+        .layer(RequestBodyLimitLayer::new(limits::BODY));
+    surround(rag.merge(others).with_state(parts.clone()), &parts)
+}
+
+/// The internal routes, for a listener of their own where `token` is given: requests then carry it as bearer.
+pub fn internal_router(parts: Parts, token: Option<String>) -> Router {
+    let routes = Router::new().route("/internal/workers", post(internal::start_worker));
+    let routes = routes.layer(RequestBodyLimitLayer::new(limits::BODY)).with_state(parts.clone());
+    let routes = match token {
+        Some(token) => routes.layer(from_fn_with_state(internal::Token::new(token), internal::authorize)),
+        None => routes,
+    };
+    surround(routes, &parts)
+}
+
+fn surround(routes: Router, parts: &Parts) -> Router {
+    // `SizeAbove` takes what has its size too, and what has no known size: streams of events must stay out.
+    let compressed = SizeAbove::new(COMPRESS_ABOVE + 1).and(NotForContentType::SSE);
+    routes
+        .layer(CompressionLayer::new().compress_when(compressed))
+        .layer(CatchPanicLayer::new())
+        .layer(from_fn_with_state(parts.allowed_hosts.clone(), own_host))
+        .layer(from_fn(problems))
+}

@@ -1,0 +1,44 @@
+//! What operators ask: is it alive, is it ready, what is it.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use operone_core::chunk::Collection;
+use serde_json::{Map, Value, json};
+
+use crate::error::ApiResult;
+use crate::extract::Tenant;
+use crate::parts::Parts;
+
+/// The process answers.
+pub(super) async fn health() -> Json<Value> {
+    Json(json!({"status": "ok"}))
+}
+
+/// The stores answer.
+pub(super) async fn ready(State(parts): State<Parts>, Tenant(tenant): Tenant) -> (StatusCode, Json<Value>) {
+    let journal = parts.services.journal.agents(&tenant, None, 1).await.map(drop);
+    let chunks = parts.chunks.generation(&Collection::of(tenant)).await.map(drop);
+    let checks = [("journal", journal), ("chunks", chunks)];
+    let ready = checks.iter().all(|(_, check)| check.is_ok());
+    let checks: Map<String, Value> = checks
+        .into_iter()
+        .map(|(name, check)| {
+            (name.to_owned(), check.map_or_else(|error| json!(error.code()), |()| json!("ok")))
+        })
+        .collect();
+    let (status, word) =
+        if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    (status, Json(json!({"status": word, "checks": checks})))
+}
+
+pub(super) async fn info(State(parts): State<Parts>, Tenant(tenant): Tenant) -> ApiResult<Json<Value>> {
+    let catalogue = parts.capabilities.catalogue(&tenant).await?;
+    let tools: Map<String, Value> = catalogue
+        .into_iter()
+        .map(|(capability, specs)| {
+            (capability.to_owned(), specs.into_iter().map(|spec| Value::String(spec.name)).collect())
+        })
+        .collect();
+    Ok(Json(parts.info.body(Value::Object(tools))))
+}

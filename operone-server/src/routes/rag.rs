@@ -1,0 +1,110 @@
+//! Retrieval: ingest a batch in the background, look at the job, query.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use operone_core::chunk::Collection;
+use operone_core::id::WorkId;
+use operone_core::journal::{Status, WorkKind};
+use operone_core::retrieve::RetrieveQuery;
+use operone_core::{Error, ErrorKind};
+use operone_rag::chunk::ChunkOptions;
+use operone_rag::ingest::{DocumentRequest, IngestSpec, job_status};
+use serde::Deserialize;
+
+use super::agents::cancel_work;
+use crate::error::{ApiError, ApiResult};
+use crate::extract::{Body, Id, Params, Tenant};
+use crate::limits;
+use crate::parts::Parts;
+use crate::wire::{
+    HitView, IngestBatch, IngestOptions, IngestStarted, JobCancelled, JobView, RagQuery, RagResults,
+};
+
+pub(super) async fn ingest_batch(
+    State(parts): State<Parts>,
+    Tenant(tenant): Tenant,
+    Body(body): Body<IngestBatch>,
+) -> ApiResult<(StatusCode, Json<IngestStarted>)> {
+    let options = options(&parts, &body.options).map_err(|error| ApiError::at("/options", &error))?;
+    let documents = body.documents.into_iter();
+    let documents =
+        documents.map(|document| DocumentRequest::new(document.source).with_metadata(document.metadata));
+    let spec = IngestSpec::new(&Collection::of(tenant.clone()), documents.collect())
+        .map_err(|error| ApiError::at("/documents", &error))?
+        .with_options(options);
+    let count = spec.documents.len();
+    let id = WorkId::job(parts.ids.next());
+    let work = spec.into_work(id.clone(), tenant, parts.services.clock.now())?;
+    parts.services.journal.enqueue(work).await?;
+    parts.doorbell.ring();
+    Ok((StatusCode::ACCEPTED, Json(IngestStarted { job_id: id.to_string(), status: "processing", count })))
+}
+
+/// What was asked for; the rest is what suits the embedder. An overlap that was not asked for gives way to a small size.
+fn options(parts: &Parts, asked: &IngestOptions) -> operone_core::Result<Option<ChunkOptions>> {
+    if asked.chunk_size.is_none() && asked.overlap.is_none() {
+        return Ok(None);
+    }
+    let default = ChunkOptions::for_window(parts.embedder.info().window);
+    let size = asked.chunk_size.unwrap_or(default.size());
+    let overlap = asked.overlap.unwrap_or(default.overlap().min(size / 5));
+    ChunkOptions::new(size, overlap).map(Some)
+}
+
+#[derive(Deserialize)]
+pub(super) struct Page {
+    after: Option<u32>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn job(
+    State(parts): State<Parts>,
+    Tenant(tenant): Tenant,
+    Id(job_id): Id<WorkId>,
+    Params(Page { after, limit }): Params<Page>,
+) -> ApiResult<Json<JobView>> {
+    let limit = limit.unwrap_or(limits::JOB_PAGE).clamp(1, limits::JOB_PAGE);
+    let job = job_status(parts.services.journal.as_ref(), &tenant, &job_id, after, limit).await?;
+    Ok(Json(JobView::new(job)))
+}
+
+pub(super) async fn cancel(
+    State(parts): State<Parts>,
+    Tenant(tenant): Tenant,
+    Id(job_id): Id<WorkId>,
+) -> ApiResult<(StatusCode, Json<JobCancelled>)> {
+    let work = parts.services.journal.work(&tenant, &job_id).await?;
+    if work.new.kind != WorkKind::INGEST {
+        return Err(Error::not_found("there is no such job").into());
+    }
+    let status = match cancel_work(&parts, &tenant, &job_id).await? {
+        Status::Queued | Status::Running => "processing",
+        ended => ended.as_str(),
+    };
+    Ok((StatusCode::ACCEPTED, Json(JobCancelled { job_id: job_id.to_string(), status })))
+}
+
+pub(super) async fn query(
+    State(parts): State<Parts>,
+    Tenant(tenant): Tenant,
+    headers: HeaderMap,
+    Body(body): Body<RagQuery>,
+) -> ApiResult<Json<RagResults>> {
+    let begun = Instant::now();
+    let mut query =
+        RetrieveQuery::new(Collection::of(tenant), body.query).with_filter(body.filters.into_filter()?);
+    if let Some(top_k) = body.top_k {
+        query = query.with_top_k(top_k);
+    }
+    let cache_control = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok());
+    let query = query.with_fresh(cache_control.is_some_and(|value| value.contains("no-cache")));
+    let hits = parts.retriever.retrieve(query).await.map_err(|error| match error.kind() {
+        ErrorKind::Invalid => ApiError::at("/query", &error),
+        _ => error.into(),
+    })?;
+    let latency_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(Json(RagResults { results: hits.into_iter().map(HitView::new).collect(), latency_ms }))
+}

@@ -1,0 +1,62 @@
+//! Tools: list them, and call one on behalf of an agent.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use operone_core::agent::AgentSpec;
+use operone_core::id::AgentId;
+use operone_core::tool::ToolContext;
+use operone_core::{Error, ErrorKind};
+use serde_json::{Value, json};
+
+use crate::error::{ApiError, ApiResult};
+use crate::extract::{Body, Tenant};
+use crate::parts::Parts;
+use crate::wire::{ErrorView, InvokeTool, InvokedTool};
+
+pub(super) async fn list(State(parts): State<Parts>, Tenant(tenant): Tenant) -> ApiResult<Json<Value>> {
+    let mut tools = Vec::new();
+    for (capability, specs) in parts.capabilities.catalogue(&tenant).await? {
+        tools.extend(specs.into_iter().map(|spec| {
+            json!({
+                "name": spec.name,
+                "description": spec.description,
+                "capability": capability,
+                "class": spec.class,
+                "input_schema": spec.input_schema,
+            })
+        }));
+    }
+    Ok(Json(json!({ "tools": tools })))
+}
+
+pub(super) async fn invoke(
+    State(parts): State<Parts>,
+    Tenant(tenant): Tenant,
+    Body(body): Body<InvokeTool>,
+) -> ApiResult<Json<InvokedTool>> {
+    let agent_id = AgentId::new(body.agent_id).map_err(|error| ApiError::at("/agent_id", &error))?;
+    let step = body.step_id.map(|step| step.number()).transpose()?.unwrap_or(0);
+    let record = parts.services.journal.agent(&tenant, &agent_id).await?;
+    let spec: AgentSpec = serde_json::from_value(record.agent.spec)
+        .map_err(|error| Error::internal("the agent's stored spec cannot be read").with_source(error))?;
+    let tools = parts.capabilities.tools(&tenant, &spec).await?;
+    let Some(tool) = tools.get(&body.tool).cloned() else {
+        let detail = format!("the capabilities of this agent do not grant the tool '{}'", body.tool);
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "tool_not_granted", detail));
+    };
+    let mut context = ToolContext::new(tenant);
+    context.agent = Some(agent_id);
+    context.run = record.run.map(|run| run.new.id);
+    context.step = step;
+    context.idempotency_key = parts.ids.next().to_string();
+    let inputs = if body.inputs.is_null() { json!({}) } else { body.inputs };
+    match tool.call(&context, inputs).await {
+        Ok(output) => Ok(Json(InvokedTool { status: "ok", output: Some(output), error: None })),
+        Err(error) if error.kind() == ErrorKind::Internal => Err(error.into()),
+        Err(error) => {
+            let error = ErrorView::new(error.report());
+            Ok(Json(InvokedTool { status: "error", output: None, error: Some(error) }))
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Server-sent events: runs by their cursor, the bus by its topics.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_core::Stream;
+use futures_util::{StreamExt, future, stream};
+use operone_core::agent::RunEvent;
+use operone_core::event::{Event, Received};
+use operone_core::id::WorkId;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+/// How long a stream may be silent before a comment keeps proxies from closing it.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// When a client is to come back after a cut.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// An answer of server-sent events, which ends without `end` when the server stops.
+pub(crate) fn respond(
+    events: impl Stream<Item = SseEvent> + Send + 'static,
+    stop: CancellationToken,
+) -> Response {
+    // The comment at the begin makes proxies pass the headers on.
+    let hello = stream::iter([SseEvent::default().comment("stream").retry(RETRY)]);
+    let stopping =
+        stream::once(async { SseEvent::default().comment("the server stops: come back").retry(RETRY) });
+    let events = hello.chain(events.take_until(stop.clone().cancelled_owned()));
+    let events = events.chain(stopping.filter(move |_| future::ready(stop.is_cancelled())));
+    let sse = Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    let mut response = sse.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    response
+}
+
+/// The events of a run as they are sent. An error ends the stream; the client comes back with its last id.
+pub(crate) fn of_run(
+    run: WorkId,
+    events: impl Stream<Item = operone_core::Result<RunEvent>> + Send + 'static,
+) -> impl Stream<Item = SseEvent> + Send + 'static {
+    events
+        .take_while(|event| {
+            if let Err(error) = event {
+                tracing::warn!(%error, "a run's stream was cut");
+            }
+            future::ready(event.is_ok())
+        })
+        .filter_map(move |event| future::ready(event.ok().and_then(|event| encode(&run, event))))
+}
+
+fn encode(run: &WorkId, event: RunEvent) -> Option<SseEvent> {
+    let (cursor, name, data) = match event {
+        RunEvent::Durable(event) => {
+            (operone_core::agent::Cursor::after(event.seq), event.event.kind, event.event.payload)
+        }
+        RunEvent::Token { cursor, step, content } => {
+            (cursor, "token".to_owned(), json!({"content": content, "step_id": step}))
+        }
+        RunEvent::Snapshot { cursor, step, text } => {
+            (cursor, "snapshot".to_owned(), json!({"step_id": step, "text_so_far": text}))
+        }
+        _ => return None,
+    };
+    Some(SseEvent::default().event(name).id(cursor.id(run).to_string()).data(data.to_string()))
+}
+
+/// An event of the bus as it is sent: the object of the topic, by the name of the event.
+pub(crate) fn of_bus(received: Received) -> Option<SseEvent> {
+    match received {
+        Received::Event(event) => {
+            let name = event.event.clone();
+            Some(SseEvent::default().event(name).data(envelope(&event).to_string()))
+        }
+        Received::Gap => Some(SseEvent::default().event("gap").data("{}")),
+        _ => None,
+    }
+}
+
+fn envelope(event: &Event) -> Value {
+    json!({"topic": event.topic, "event": event.event, "payload": event.payload})
+}

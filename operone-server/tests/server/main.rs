@@ -1,0 +1,13 @@
+//! The server as its users meet it: a process, asked over HTTP.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, reason = "a broken promise fails the test")]
+
+mod agents;
+mod crash;
+mod events;
+mod memory;
+mod operations;
+mod problems;
+mod rag;
+mod readme;
+mod support;
+mod workers;

@@ -1,0 +1,123 @@
+//! Runs in processes of their own.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Server, ServerEvent, file, folder, wait_until};
+
+fn command_line(pid: u64) -> Option<String> {
+    std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok().filter(|line| !line.is_empty())
+}
+
+/// A worker of this server that is running now, other than its parsers.
+fn worker_of(server: &Server) -> Option<u64> {
+    let children = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let pid: u64 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let parent: u32 = stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()?;
+        (parent == server.pid()).then_some(pid)
+    });
+    children.filter(|pid| command_line(*pid).is_some_and(|line| line.contains("worker"))).next()
+}
+
+#[test]
+fn a_worker_is_a_real_process_that_takes_the_run() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let workspace = data.path().join("workspace/local");
+    std::fs::create_dir_all(&workspace).unwrap();
+    file(&workspace, "notes.txt", "The launch is planned for May.");
+    server.post(
+        "/memory/batch",
+        json!({"scope": "longterm", "entries": [{"content": "The launch site is Kourou"}]}),
+    );
+    let agent_id = server.create_agent(json!({
+        "goal": "When and where is the launch, says notes.txt?", "capabilities": ["fs", "memory", "rag", "ai"]
+    }));
+    let answer =
+        server.post("/internal/workers", json!({"type": "agent_runtime", "payload": {"agent_id": agent_id}}));
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let body = answer.json();
+    let pid = body["worker_pid"].as_u64().unwrap();
+    assert_ne!(pid, u64::from(server.pid()));
+    assert!(body["worker_id"].is_string() && body["host"].is_string());
+    let events: Vec<ServerEvent> = server.stream("GET", &format!("/agents/{agent_id}/events"), &[]).collect();
+    let end = events.last().unwrap();
+    let output = end.data["output"].as_str().unwrap();
+    assert!(output.contains("May") && output.contains("Kourou"), "{output}");
+    // It leaves when its run has ended.
+    wait_until(|| command_line(pid).is_none().then_some(()));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_agent_with_resources_runs_under_its_limits() {
+    let data = folder();
+    let (model, requests) = crate::support::slow_model(Duration::from_secs(30));
+    let environment = [("OPENAI_BASE_URL", model.as_str())];
+    let server = Server::start_with(data.path(), &[], &environment);
+    let agent_id = server.create_agent(json!({"goal": "x", "resources": {"cpu": "1", "ram": "128MiB"}}));
+    server.post(&format!("/agents/{agent_id}/start"), json!({}));
+    requests.recv_timeout(Duration::from_secs(20)).expect("the model was not asked");
+    let pid = worker_of(&server).expect("there is no worker");
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = |name: &str| limits.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(line("Max data size").contains(&(128 << 20).to_string()), "{limits}");
+    assert!(line("Max core file size").split_whitespace().nth(4) == Some("0"), "{limits}");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let cores = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+    assert!(cores.parse::<u32>().is_ok(), "more than one core: {cores}");
+    let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    assert!(environ.is_empty(), "{}", String::from_utf8_lossy(&environ));
+
+    let answer = server.post(&format!("/agents/{agent_id}/cancel"), json!({}));
+    assert_eq!(answer.status, 202);
+    assert_eq!(server.wait_for_agent(&agent_id)["status"], "cancelled");
+    wait_until(|| command_line(pid).is_none().then_some(()));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_worker_dies_with_its_server_and_the_run_goes_on_with_the_next() {
+    let data = folder();
+    let (model, requests) = crate::support::slow_model(Duration::from_millis(1500));
+    let environment = [("OPENAI_BASE_URL", model.as_str())];
+    let server = Server::start_with(data.path(), &[], &environment);
+    let agent_id =
+        server.create_agent(json!({"goal": "x", "capabilities": ["ai"], "resources": {"ram": "128MiB"}}));
+    server.post(&format!("/agents/{agent_id}/start"), json!({}));
+    requests.recv_timeout(Duration::from_secs(20)).expect("the model was not asked");
+    let pid = worker_of(&server).expect("there is no worker");
+    server.kill();
+    wait_until(|| command_line(pid).is_none().then_some(()));
+
+    let server = Server::start_with(data.path(), &[], &environment);
+    let agent = server.wait_for_agent(&agent_id);
+    assert_eq!((&agent["status"], &agent["output"]), (&json!("completed"), &json!("Hello.")), "{agent}");
+    let events: Vec<ServerEvent> = server.stream("GET", &format!("/agents/{agent_id}/events"), &[]).collect();
+    let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(names, ["step_start", "step_end", "end"]);
+}
+
+#[test]
+fn a_worker_by_hand_says_that_it_is_none() {
+    let output = Command::new(env!("CARGO_BIN_EXE_operone-server")).arg("worker").output().unwrap();
+    assert!(!output.status.success());
+}
+
+#[test]
+fn a_run_that_a_worker_has_is_not_given_to_another() {
+    let data = folder();
+    let (model, requests) = crate::support::slow_model(Duration::from_secs(5));
+    let server = Server::start_with(data.path(), &[], &[("OPENAI_BASE_URL", model.as_str())]);
+    let agent_id = server.create_agent(json!({"goal": "x"}));
+    let start = || {
+        server.post("/internal/workers", json!({"type": "agent_runtime", "payload": {"agent_id": agent_id}}))
+    };
+    assert_eq!(start().status, 201);
+    requests.recv_timeout(Duration::from_secs(20)).expect("the model was not asked");
+    let second = start();
+    assert_eq!((second.status, &second.json()["code"]), (409, &Value::from("already_running")));
+}
