@@ -64,9 +64,5 @@ fn an_ingest_killed_in_the_middle_goes_on_and_no_document_is_done_twice() {
     // A document that was stored and then done again would be unchanged or updated.
     assert!(outcomes.iter().all(|document| document["status"] == "indexed"), "{job}");
     let found = server.post("/rag/query", json!({"query": "topic77", "top_k": 50})).json();
-    let hits = found["results"].as_array().unwrap();
-    assert!(
-        !hits.is_empty()
-            && hits.iter().all(|hit| hit["source"]["uri"].as_str().unwrap().ends_with("/77.txt"))
-    );
+    assert!(found["results"][0]["source"]["uri"].as_str().unwrap().ends_with("/77.txt"), "{found}");
 }

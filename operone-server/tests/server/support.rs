@@ -14,19 +14,19 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server on a data folder. Dropping it kills it.
-pub struct Server {
+pub(crate) struct Server {
     process: Child,
-    pub address: String,
-    pub ready_line: String,
+    pub(crate) address: String,
+    pub(crate) ready_line: String,
 }
 
 impl Server {
     /// Starts a server on a free port of this machine and waits for its ready line.
-    pub fn start(data: &Path) -> Self {
+    pub(crate) fn start(data: &Path) -> Self {
         Self::start_with(data, &[], &[])
     }
 
-    pub fn start_with(data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_with(data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut process = command(data, arguments, environment).spawn().unwrap();
         let mut ready_line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready_line).unwrap();
@@ -35,37 +35,43 @@ impl Server {
         Self { process, address, ready_line }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
 
     /// Ends the process at once, as a crash would.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
     /// Asks the process to stop, as Ctrl-C does, and gives its exit code.
-    pub fn interrupt(mut self) -> Option<i32> {
+    pub(crate) fn interrupt(mut self) -> Option<i32> {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
         self.process.wait().unwrap().code()
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.request("GET", path, &[], None)
     }
 
-    pub fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: Value) -> Answer {
         self.request("POST", path, &[("content-type", "application/json")], Some(body.to_string().as_bytes()))
     }
 
-    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Answer {
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Answer {
         Answer::read(self.open(method, path, headers, body))
     }
 
     /// Sends a request and reads the head of the answer; the body is read as it comes.
-    pub fn stream(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> EventStream {
+    pub(crate) fn stream(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> EventStream {
         EventStream::read(self.open(method, path, headers, None))
     }
 
@@ -90,14 +96,14 @@ impl Server {
     }
 
     /// Creates an agent and gives its id.
-    pub fn create_agent(&self, body: Value) -> String {
+    pub(crate) fn create_agent(&self, body: Value) -> String {
         let answer = self.post("/agents", body);
         assert_eq!(answer.status, 201, "{answer:?}");
         answer.json()["agent_id"].as_str().unwrap().to_owned()
     }
 
     /// Ingests files and waits for the end of the job.
-    pub fn ingest(&self, paths: &[&Path]) -> Value {
+    pub(crate) fn ingest(&self, paths: &[&Path]) -> Value {
         let documents: Vec<Value> = paths
             .iter()
             .map(|path| serde_json::json!({"source": format!("file://{}", path.display())}))
@@ -107,7 +113,7 @@ impl Server {
         self.wait_for_job(answer.json()["job_id"].as_str().unwrap())
     }
 
-    pub fn wait_for_job(&self, job_id: &str) -> Value {
+    pub(crate) fn wait_for_job(&self, job_id: &str) -> Value {
         wait_until(|| {
             let job = self.get(&format!("/rag/jobs/{job_id}")).json();
             (job["status"] != "processing").then_some(job)
@@ -115,7 +121,7 @@ impl Server {
     }
 
     /// Waits until the agent's run has ended and gives the agent.
-    pub fn wait_for_agent(&self, agent_id: &str) -> Value {
+    pub(crate) fn wait_for_agent(&self, agent_id: &str) -> Value {
         wait_until(|| {
             let agent = self.get(&format!("/agents/{agent_id}")).json();
             let open = ["created", "queued", "running"].contains(&agent["status"].as_str().unwrap());
@@ -133,7 +139,7 @@ impl Drop for Server {
 
 /// The command of a server, on a free port unless the arguments name one, with an environment that says nothing but
 /// what the test says.
-pub fn command(data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+pub(crate) fn command(data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_operone-server"));
     command.env_clear().arg("--data").arg(data).args(arguments);
     if !arguments.contains(&"--listen") {
@@ -143,7 +149,7 @@ pub fn command(data: &Path, arguments: &[&str], environment: &[(&str, &str)]) ->
     command
 }
 
-pub fn wait_until<T>(mut ready: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_until<T>(mut ready: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(value) = ready() {
@@ -154,22 +160,22 @@ pub fn wait_until<T>(mut ready: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-pub fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
 /// A file with a text, below a folder.
-pub fn file(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
+pub(crate) fn file(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
     let path = folder.join(name);
     std::fs::write(&path, text).unwrap();
     path
 }
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: HashMap<String, String>,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
@@ -187,12 +193,12 @@ impl Answer {
         Self { status, headers, body }
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 }
@@ -219,18 +225,18 @@ fn read_chunk(reader: &mut impl BufRead) -> Option<Vec<u8>> {
 }
 
 /// An answer of server-sent events, read as it comes.
-pub struct EventStream {
+pub(crate) struct EventStream {
     reader: BufReader<TcpStream>,
-    pub status: u16,
-    pub headers: HashMap<String, String>,
+    pub(crate) status: u16,
+    pub(crate) headers: HashMap<String, String>,
     text: String,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct ServerEvent {
-    pub id: String,
-    pub name: String,
-    pub data: Value,
+pub(crate) struct ServerEvent {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) data: Value,
 }
 
 impl EventStream {
@@ -267,7 +273,7 @@ impl Iterator for EventStream {
 }
 
 /// A model service that says "Hello." after a while, and tells when it is asked. Gives its URL.
-pub fn slow_model(pause: Duration) -> (String, std::sync::mpsc::Receiver<()>) {
+pub(crate) fn slow_model(pause: Duration) -> (String, std::sync::mpsc::Receiver<()>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     let (sender, receiver) = std::sync::mpsc::channel();
