@@ -19,7 +19,8 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
 
     /// Reads the source.
     ///
-    /// - Codes: `not_found`, `denied` (outside what may be read), `too_large`, `not_a_file`, `unreadable`.
+    /// - Codes: `not_found`, `denied` (outside what may be read), `egress_denied` (outside what may be reached),
+    ///   `too_large`, `not_a_file`, `unreadable`, `unreachable`, `timeout`, `too_many_redirects`.
     /// - Dropping the future stops the reading.
     async fn fetch(&self, uri: &str) -> Result<Fetched>;
 }

@@ -1,5 +1,10 @@
 //! The promises of the parser: within limits, with a code for whatever goes wrong.
-#![allow(clippy::clone_on_ref_ptr, clippy::panic, clippy::unwrap_used, reason = "a broken promise fails the test")]
+#![allow(
+    clippy::clone_on_ref_ptr,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a broken promise fails the test"
+)]
 
 use std::time::Duration;
 
@@ -22,8 +27,7 @@ fn a_text_without_text_is_empty() {
 
 #[test]
 fn a_document_beyond_the_limit_is_refused_unread() {
-    let mut limits = ParseLimits::default();
-    limits.bytes = 10;
+    let limits = ParseLimits::default().with_bytes(10);
     let error = parse_document(&Fetched::new("a.txt", vec![b'a'; 11]), &limits).unwrap_err();
     assert_eq!(error.code(), "too_large");
     assert!(parse_document(&Fetched::new("a.txt", vec![b'a'; 10]), &limits).is_ok());
@@ -34,7 +38,7 @@ fn the_declared_character_set_counts_where_no_mark_stands() {
     let mut fetched = Fetched::new("a.txt", b"\xE4\xF6\xFC".to_vec());
     fetched.media_type = Some("text/plain; charset=\"iso-8859-5\"".into());
     let parsed = parse_document(&fetched, &ParseLimits::default()).unwrap();
-    assert_eq!(parsed.text, "\u{444}\u{456}\u{44C}".replace('\u{456}', "\u{446}").replace('\u{446}', &parsed.text.chars().nth(1).unwrap().to_string()));
+    assert_eq!(parsed.text, "\u{444}\u{456}\u{45C}");
 }
 
 #[test]
@@ -58,21 +62,21 @@ fn only_a_password_that_is_needed_makes_a_pdf_encrypted() {
 #[test]
 fn a_damaged_pdf_is_corrupt_or_empty_but_never_a_panic() {
     let whole = include_bytes!("data/protected-against-changes.pdf");
-    for length in [8, 100, 400, 700, 1000] {
+    for length in [8, 100, 400, 700, 880] {
         let code = parse_bytes("a.pdf", &whole[..length]).err().map(|error| error.code().to_owned());
-        assert!(matches!(code.as_deref(), None | Some("corrupt" | "empty" | "encrypted")), "{length}: {code:?}");
+        assert!(
+            matches!(code.as_deref(), None | Some("corrupt" | "empty" | "encrypted")),
+            "{length}: {code:?}"
+        );
     }
     assert_eq!(code("a.pdf", b"%PDF-1.4\nnothing else"), "corrupt");
 }
 
 #[tokio::test]
 async fn a_document_that_takes_too_long_is_given_up_and_its_place_stays_taken() {
-    let mut limits = ParseLimits::default();
-    (limits.time, limits.parallel) = (Duration::from_millis(200), 1);
+    let limits = ParseLimits::default().with_time(Duration::ZERO).with_parallel(1);
     let parser = DocumentParser::new(limits);
-    // A deep page takes its time in a build for tests.
-    let slow = "<b><i><u>".repeat(1600) + "text";
-    let slow = Fetched::new("a.html", (slow.clone() + &"<p>x".repeat(20_000)).into_bytes());
+    let slow = Fetched::new("a.md", "# Heading\n\ntext `code` <b>bold</b>\n\n".repeat(100_000).into_bytes());
     let results = tokio::join!(parser.parse(slow.clone()), parser.parse(slow));
     for result in [results.0, results.1] {
         assert_eq!(result.unwrap_err().code(), "timeout");
@@ -85,7 +89,9 @@ async fn many_documents_are_parsed_by_few_threads() {
     let mut tasks = tokio::task::JoinSet::new();
     for index in 0..50 {
         let parser = parser.clone();
-        tasks.spawn(async move { parser.parse(Fetched::new("a.txt", format!("text {index}").into_bytes())).await });
+        tasks.spawn(async move {
+            parser.parse(Fetched::new("a.txt", format!("text {index}").into_bytes())).await
+        });
     }
     let parsed = tasks.join_all().await;
     assert!(parsed.into_iter().all(|parsed| parsed.is_ok()));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use operone_core::agent::{AgentHandler, Live, RunServices};
 use operone_core::chunk::ChunkStore;
 use operone_core::clock::{Clock, SystemClock};
+use operone_core::egress::EgressPolicy;
 use operone_core::embed::Embedder;
 use operone_core::error::{Error, ErrorKind, Result};
 use operone_core::event::EventBus;
@@ -21,6 +22,7 @@ use operone_models::{OpenAiCompatible, OpenAiConfig};
 use operone_rag::HybridRetriever;
 use operone_rag::ingest::{IngestHandler, Ingestor};
 use operone_sqlite::{DataFolder, SqliteChunkStore, SqliteEmbeddingCache, SqliteJournal, SqliteMemoryStore};
+use operone_web::{WebClient, WebSource};
 use serde_json::json;
 use tokio::runtime::Handle;
 
@@ -63,9 +65,13 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
         None => FileSource::any_readable(),
         Some(roots) => FileSource::below(roots),
     };
+    let policy =
+        config.allow_egress.iter().fold(EgressPolicy::public(), |policy, network| policy.allowing(*network));
+    let web = WebClient::new(policy)?;
     let parser = ProcessParser::new(config.program.clone());
     let ingestor = Ingestor::new(Arc::clone(&chunks), Arc::clone(&embedder), cache, Arc::new(parser))
-        .with_source(Arc::new(files));
+        .with_source(Arc::new(files))
+        .with_source(Arc::new(WebSource::new(web.clone())));
 
     let info = Info {
         model: model.info(),
@@ -78,7 +84,7 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
         data,
     };
     let capabilities =
-        Arc::new(Capabilities::new(model, Arc::clone(&retriever), Arc::clone(&memory), workspace));
+        Arc::new(Capabilities::new(model, Arc::clone(&retriever), Arc::clone(&memory), web, workspace));
     let processes = Processes::new(config.program.clone(), services.clone(), Arc::clone(&capabilities));
     let in_process = AgentHandler::new(services.clone(), Arc::clone(&capabilities) as _);
     let runs = RunHandler::new(in_process, processes.clone());

@@ -13,13 +13,14 @@ use operone_core::model::LanguageModel;
 use operone_core::retrieve::Retriever;
 use operone_core::tool::{ToolHandle, ToolSet, ToolSpec, Tools};
 use operone_files::FileRoot;
+use operone_web::WebClient;
 use serde_json::json;
 
 /// What an agent gets that names no capabilities.
 pub(crate) const DEFAULT: [&str; 3] = ["ai", "rag", "memory"];
 
 /// Every capability of this server.
-const KNOWN: [&str; 5] = ["ai", "db", "fs", "memory", "rag"];
+const KNOWN: [&str; 6] = ["ai", "db", "fs", "http", "memory", "rag"];
 
 /// Grants models and tools by capability.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(crate) struct Capabilities {
     extractive: Arc<dyn LanguageModel>,
     retriever: Arc<dyn Retriever>,
     memory: Arc<dyn Recall>,
+    web: WebClient,
     workspace: PathBuf,
 }
 
@@ -37,9 +39,10 @@ impl Capabilities {
         model: Arc<dyn LanguageModel>,
         retriever: Arc<dyn Retriever>,
         memory: Arc<dyn Recall>,
+        web: WebClient,
         workspace: PathBuf,
     ) -> Self {
-        Self { model, extractive: Arc::new(ExtractiveModel), retriever, memory, workspace }
+        Self { model, extractive: Arc::new(ExtractiveModel), retriever, memory, web, workspace }
     }
 
     /// Refuses a name that grants nothing here.
@@ -67,6 +70,9 @@ impl Capabilities {
             for tool in operone_memory::tools(&self.memory) {
                 tools.insert(tool)?;
             }
+        }
+        if spec.grants("http") {
+            tools.insert(operone_web::http_get_tool(self.web.clone()))?;
         }
         if spec.grants("db") {
             tools.insert(database_tool())?;

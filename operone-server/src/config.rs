@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use operone_core::egress::Network;
 use operone_core::error::{Error, Result};
 use operone_models::Secret;
 
@@ -42,6 +43,12 @@ struct Serve {
     /// only this machine can ask]
     #[arg(long, env = "OPERONE_FILES_ROOT", value_name = "DIR", value_delimiter = ':', global = true)]
     files_root: Vec<PathBuf>,
+
+    /// A network that http(s) sources and the http tool may reach although it is private, 10.0.0.0/8 for instance;
+    /// give it again for another
+    #[arg(long, env = "OPERONE_ALLOW_EGRESS", value_name = "CIDR", value_delimiter = ',', global = true)]
+    #[arg(value_parser = Network::parse)]
+    allow_egress: Vec<Network>,
 
     /// What this process does
     #[arg(long, env = "OPERONE_ROLE", value_enum, default_value_t = Role::All, global = true)]
@@ -95,6 +102,8 @@ pub struct Config {
     pub workspace: PathBuf,
     /// The folders below which `file://` sources may be read; `None` allows any file.
     pub files_roots: Option<Vec<PathBuf>>,
+    /// The private networks that may be reached.
+    pub allow_egress: Vec<Network>,
     /// The service that answers; `None` answers by rules.
     pub model: Option<ModelConfig>,
     /// The program to start for runs and parsers of their own.
@@ -133,7 +142,8 @@ const SERVICES: [&str; 3] = ["DATABASE_URL", "REDIS_URL", "QDRANT_URL"];
 impl Config {
     /// Brings the command line and the environment together.
     pub fn new(arguments: Arguments) -> Result<Self> {
-        let Serve { listen, internal_listen, data, workspace, files_root, role } = arguments.serve;
+        let Serve { listen, internal_listen, data, workspace, files_root, allow_egress, role } =
+            arguments.serve;
         if role != Role::All {
             return Err(wrong(
                 "--role api and --role worker share their work through services; on a data folder use --role all",
@@ -166,6 +176,7 @@ impl Config {
             workspace: workspace.unwrap_or_else(|| data.join("workspace")),
             data,
             files_roots: (!local || !files_root.is_empty()).then_some(files_root),
+            allow_egress,
             model: model()?,
             program,
         })

@@ -57,6 +57,11 @@ pub fn check(config: &Config) -> Result<Vec<String>> {
         Some(roots) if roots.is_empty() => "none (name folders with --files-root)".to_owned(),
         Some(roots) => roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(", "),
     };
+    let networks: Vec<String> = config.allow_egress.iter().map(ToString::to_string).collect();
+    let web = match networks.as_slice() {
+        [] => "public addresses".to_owned(),
+        some => format!("public addresses, and {}", some.join(", ")),
+    };
     let internal = match &config.internal {
         None => "beside the public routes, for this machine only".to_owned(),
         Some(internal) => format!("http://{} with a token", internal.listen),
@@ -67,6 +72,7 @@ pub fn check(config: &Config) -> Result<Vec<String>> {
         format!("data           {}", config.data.display()),
         format!("workspace      {}", config.workspace.display()),
         format!("file sources   {files}"),
+        format!("web            {web}"),
         format!("model          {model}"),
         "journal        SQLite in the data folder".to_owned(),
         "memory         SQLite in the data folder".to_owned(),

@@ -6,21 +6,19 @@ use std::sync::Arc;
 use operone_core::cache::{ContentHash, EmbeddingCache};
 use operone_core::chunk::{Chunk, ChunkStore, Collection, Document, NewDocument};
 use operone_core::clock::{Period, Timestamp};
-use operone_core::embed::{Embedder, Tokenizer};
+use operone_core::embed::Embedder;
 use operone_core::id::{DocId, WorkId};
 use operone_core::metadata::{Metadata, MetadataValue};
-use operone_core::source::{Fetched, Parsed, Parser, Source};
+use operone_core::source::{Fetched, Parser, Source};
 use operone_core::text::Analyser;
-use operone_core::{Error, ErrorKind, Result};
+use operone_core::{Error, Result};
 use sha2::{Digest, Sha256};
 
+use super::prepare::{Prepared, prepare};
 use super::{DocumentOutcome, DocumentRequest, DocumentStatus};
-use crate::chunk::{CHUNKER_ID, ChunkOptions, Span, chunks};
+use crate::chunk::{CHUNKER_ID, ChunkOptions};
 use crate::parse::DocumentParser;
 use crate::vectors::Vectors;
-
-/// The most chunks of one document.
-const MAX_CHUNKS: usize = 100_000;
 
 /// Takes documents into collections. Clones share everything.
 #[derive(Clone, Debug)]
@@ -271,57 +269,4 @@ fn date_of(metadata: &Metadata) -> Result<Option<Timestamp>> {
         Some(_) => Err(Error::invalid("the metadata's date must be a string with an ISO 8601 date or time")
             .with_code("invalid_date")),
     }
-}
-
-/// A document cut into chunks that have no vectors yet.
-struct Prepared {
-    chunks: Vec<Chunk>,
-    /// What is embedded for each chunk.
-    texts: Vec<String>,
-    /// The terms of the whole document.
-    terms: Vec<String>,
-}
-
-/// Cuts and analyses a text off the threads that serve others.
-async fn prepare(parsed: Parsed, tokenizer: Arc<dyn Tokenizer>, options: ChunkOptions) -> Result<Prepared> {
-    let work = move || {
-        let spans = chunks(&parsed, tokenizer.as_ref(), &options);
-        if spans.len() > MAX_CHUNKS {
-            return Err(Error::invalid(format!(
-                "the document gives {} chunks; the most are {MAX_CHUNKS}, so ask for larger ones with less overlap",
-                spans.len()
-            ))
-            .with_code("too_large"));
-        }
-        let mut prepared = Prepared { chunks: Vec::new(), texts: Vec::new(), terms: Vec::new() };
-        for (ordinal, span) in (0..).zip(&spans) {
-            let text = parsed.text.get(span.range.clone()).unwrap_or_default();
-            let embedded = in_context(&parsed, span, text);
-            let mut chunk = Chunk::new(ordinal, span.range.start as u64, text, Analyser.terms(&embedded));
-            chunk.hash = ContentHash::of(&embedded);
-            chunk.page = span.page;
-            chunk.heading.clone_from(&span.heading);
-            prepared.chunks.push(chunk);
-            prepared.texts.push(embedded);
-        }
-        let title = parsed.title.as_deref().unwrap_or_default();
-        prepared.terms = Analyser.terms(&format!("{title}\n{}", parsed.text));
-        Ok(prepared)
-    };
-    let stopped = |error| Error::new(ErrorKind::Internal, "cutting the document failed").with_source(error);
-    tokio::task::spawn_blocking(work).await.map_err(stopped)?
-}
-
-/// A chunk's text below the document's title and the headings above it: what is embedded, and whose words count.
-fn in_context(parsed: &Parsed, span: &Span, text: &str) -> String {
-    let own = parsed.headings.binary_search_by_key(&span.range.start, |heading| heading.start).is_ok();
-    let above = span.heading.len() - usize::from(own && !span.heading.is_empty());
-    let above = span.heading.get(..above).unwrap_or_default();
-    let title = parsed
-        .title
-        .as_ref()
-        .filter(|title| !span.heading.contains(title) && !text.starts_with(title.as_str()));
-    let mut lines: Vec<&str> = title.into_iter().chain(above).map(String::as_str).collect();
-    lines.push(text);
-    lines.join("\n")
 }

@@ -3,6 +3,7 @@
 mod handler;
 mod ingestor;
 mod outcome;
+mod prepare;
 mod spec;
 mod view;
 

@@ -9,6 +9,7 @@ mod encoding;
 #[cfg(feature = "html")]
 mod html;
 mod inline_html;
+mod limits;
 mod markdown;
 #[cfg(feature = "pdf")]
 mod pdf;
@@ -17,7 +18,6 @@ mod text;
 mod zip_archive;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use operone_core::source::{BlockKind, Fetched, Parsed, Parser};
@@ -26,39 +26,10 @@ use tokio::sync::{Semaphore, oneshot};
 
 use detect::Format;
 
+pub use limits::ParseLimits;
+
 /// The stack of a thread that parses; documents nest.
 const STACK: usize = 64 * 1024 * 1024;
-
-/// How far a document is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ParseLimits {
-    /// The most bytes of a document; 64 MiB by default.
-    pub bytes: usize,
-    /// The most bytes that one entry of an archive may expand to, and all that are read together; 256 MiB by default.
-    pub expanded: usize,
-    /// The most entries of an archive; 10,000 by default.
-    pub entries: usize,
-    /// The most pages; 10,000 by default.
-    pub pages: usize,
-    /// How long one document may take; 30 seconds by default.
-    pub time: Duration,
-    /// How many documents are parsed at once; 4 by default.
-    pub parallel: usize,
-}
-
-impl Default for ParseLimits {
-    fn default() -> Self {
-        Self {
-            bytes: 64 << 20,
-            expanded: 256 << 20,
-            entries: 10_000,
-            pages: 10_000,
-            time: Duration::from_secs(30),
-            parallel: 4,
-        }
-    }
-}
 
 /// Reads PDF, DOCX, HTML, Markdown, CSV, plain text and source code in this process. Clones share the limit of how
 /// many are parsed at once.
@@ -215,4 +186,14 @@ fn read_html(bytes: &[u8], declared: Option<&str>) -> Result<Parsed> {
 #[cfg(not(feature = "html"))]
 fn read_html(_: &[u8], _: Option<&str>) -> Result<Parsed> {
     Err(detect::unsupported("HTML, in a build without it,"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error() {
+        assert_eq!(catch(|| panic!("as hostile input makes parsers do")).unwrap_err().code(), "corrupt");
+    }
 }

@@ -88,6 +88,21 @@ fn what_cannot_be_read_fails_alone_and_says_why() {
 }
 
 #[test]
+fn private_addresses_are_reached_only_where_a_network_is_allowed() {
+    let (model, _requests) = crate::support::slow_model(std::time::Duration::ZERO);
+    let source = model.replace("/v1", "/page.txt");
+    let outcome = |arguments: &[&str]| {
+        let data = folder();
+        let server = Server::start_with(data.path(), arguments, &[]);
+        let started = server.post("/rag/ingest/batch", json!({"documents": [{"source": source}]})).json();
+        let job = server.wait_for_job(started["job_id"].as_str().unwrap());
+        (job["documents"][0]["status"].clone(), job["documents"][0]["error"]["code"].clone())
+    };
+    assert_eq!(outcome(&[]), (json!("failed"), json!("egress_denied")));
+    assert_eq!(outcome(&["--allow-egress", "127.0.0.0/8"]), (json!("indexed"), Value::Null));
+}
+
+#[test]
 fn a_second_ingest_is_unchanged_and_a_changed_file_is_replaced() {
     let data = folder();
     let server = Server::start(data.path());

@@ -13,13 +13,13 @@ fn command_line(pid: u64) -> Option<String> {
 
 /// A worker of this server that is running now, other than its parsers.
 fn worker_of(server: &Server) -> Option<u64> {
-    let children = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+    let mut children = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let pid: u64 = entry.ok()?.file_name().to_str()?.parse().ok()?;
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let parent: u32 = stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()?;
         (parent == server.pid()).then_some(pid)
     });
-    children.filter(|pid| command_line(*pid).is_some_and(|line| line.contains("worker"))).next()
+    children.find(|pid| command_line(*pid).is_some_and(|line| line.contains("worker")))
 }
 
 #[test]

@@ -1,14 +1,20 @@
 //! The search indexes in memory: each is loaded when its collection is first searched, and follows every commit.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 
+use operone_core::Error;
 use operone_core::chunk::{Collection, Generation};
-use operone_core::in_process::chunk_index::ChunkIndex;
+use operone_core::in_process::chunk_index::{ChunkIndex, IndexedDocument};
 use rusqlite::Connection;
 
 use super::rows;
 use crate::error::Failure;
+
+/// How many documents are handed over at once while an index is loaded.
+const BATCH: usize = 32;
+/// How many such batches may wait.
+const BATCHES_AHEAD: usize = 4;
 
 /// The indexes of all collections that were asked for.
 #[derive(Debug, Default)]
@@ -74,11 +80,30 @@ impl Slot {
     }
 }
 
+/// Reads documents here and indexes them on a second thread meanwhile.
 fn load(db: &Connection, collection: &Collection) -> Result<Loaded, Failure> {
-    let mut loaded = Loaded::default();
-    if let Some(found) = rows::find(db, collection)? {
-        loaded.generation = found.generation;
-        rows::for_each_index(db, &found, |document| loaded.index.insert(document))?;
+    let Some(found) = rows::find(db, collection)? else { return Ok(Loaded::default()) };
+    let mut index = ChunkIndex::default();
+    if let Some(dimension) = found.space.as_ref().and_then(|space| space.dimension) {
+        index.reserve(rows::count_vectors(db, &found)?, dimension);
     }
-    Ok(loaded)
+    let index = std::thread::scope(|scope| {
+        let (documents, read) = mpsc::sync_channel::<Vec<IndexedDocument>>(BATCHES_AHEAD);
+        let indexing = scope.spawn(move || {
+            read.iter().flatten().for_each(|document| index.insert(&document));
+            index
+        });
+        let mut batch = Vec::new();
+        // Nobody takes a batch only if the other thread has ended, which its join reports.
+        rows::for_each_index(db, &found, |document| {
+            batch.push(document);
+            if batch.len() == BATCH {
+                let _ = documents.send(std::mem::take(&mut batch));
+            }
+        })?;
+        let _ = documents.send(batch);
+        drop(documents);
+        indexing.join().map_err(|_| Failure::from(Error::internal("the search index cannot be built")))
+    })?;
+    Ok(Loaded { generation: found.generation, index })
 }

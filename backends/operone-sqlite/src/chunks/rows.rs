@@ -186,14 +186,26 @@ pub(super) fn document_chunks(
 pub(super) fn for_each_index(
     db: &Connection,
     found: &Found,
-    mut each: impl FnMut(&IndexedDocument),
+    mut each: impl FnMut(IndexedDocument),
 ) -> Result<(), Failure> {
     let mut indexes = indexes_statement(db, "ORDER BY d.number")?;
     let mut rows = indexes.query(params![found.number])?;
     while let Some(row) = rows.next()? {
-        each(&indexed_of(row, found.space.as_ref())?);
+        each(indexed_of(row, found.space.as_ref())?);
     }
     Ok(())
+}
+
+/// About how many vectors a collection has: its chunks without one add a little.
+pub(super) fn count_vectors(db: &Connection, found: &Found) -> Result<usize, Failure> {
+    let Some(dimension) = found.space.as_ref().and_then(|space| space.dimension) else { return Ok(0) };
+    let bytes: usize = db.query_row(
+        "SELECT coalesce(sum(length(i.vectors)), 0)
+         FROM documents AS d JOIN document_indexes AS i ON i.document = d.number WHERE d.collection = ?1",
+        params![found.number],
+        |row| row.get(0),
+    )?;
+    Ok(bytes / (1 + 4 * dimension))
 }
 
 fn create(db: &Connection, collection: &Collection) -> Result<Found, Failure> {

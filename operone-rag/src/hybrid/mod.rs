@@ -1,19 +1,18 @@
 //! The retriever: candidates by words and by meaning from a chunk store, their scores fused, cached by generation.
 
+mod answers;
+mod config;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use operone_core::cache::EmbeddingCache;
 use operone_core::chunk::{
-    Candidate, ChunkKey, ChunkStore, Collection, CompleteQuery, DenseQuery, Generation, Level, LexicalQuery,
-    Scores,
+    Candidate, ChunkKey, ChunkStore, Collection, CompleteQuery, DenseQuery, Level, LexicalQuery, Scores,
 };
 use operone_core::embed::Embedder;
-use operone_core::filter::Filter;
 use operone_core::retrieve::{Hit, RetrieveQuery, Retriever};
 use operone_core::text::{Analyser, min_max};
 use operone_core::{Error, Result};
@@ -21,71 +20,9 @@ use operone_core::{Error, Result};
 use crate::ingest::embedder_mismatch;
 use crate::vectors::Vectors;
 
-/// How long an answer is kept at most.
-const CACHED_FOR: Duration = Duration::from_secs(600);
+use answers::{Asked, answers};
 
-/// How a [`HybridRetriever`] finds and ranks.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct HybridConfig {
-    /// What the vectors count, in [0, 1]; the words count the rest. At 0 vectors are not asked at all.
-    ///
-    /// The default of 0.3 suits an embedder that knows no meaning, such as one that hashes words: more of it loses
-    /// to the words alone. A model that knows meaning earns 0.5 to 0.7.
-    pub dense_weight: f32,
-    /// What BM25 scores.
-    pub level: Level,
-    /// How many candidates each side gives at least; five times `top_k` where that is more.
-    pub depth: usize,
-    /// The least cosine of a hit that holds no word of the query; 0.25 by default, which passages of another subject
-    /// hardly reach.
-    pub least_cosine: f32,
-    /// The most bytes of answers that are kept for the same query, about.
-    pub cache_bytes: u64,
-}
-
-impl Default for HybridConfig {
-    fn default() -> Self {
-        Self { dense_weight: 0.3, level: Level::Chunk, depth: 100, least_cosine: 0.25, cache_bytes: 32 << 20 }
-    }
-}
-
-impl HybridConfig {
-    /// Sets what the vectors count; kept within [0, 1].
-    #[must_use]
-    pub fn with_dense_weight(mut self, weight: f32) -> Self {
-        self.dense_weight = if weight.is_finite() { weight.clamp(0.0, 1.0) } else { 0.0 };
-        self
-    }
-
-    /// Sets what BM25 scores.
-    #[must_use]
-    pub fn with_level(mut self, level: Level) -> Self {
-        self.level = level;
-        self
-    }
-
-    /// Sets how many candidates each side gives at least.
-    #[must_use]
-    pub fn with_depth(mut self, depth: usize) -> Self {
-        self.depth = depth.max(1);
-        self
-    }
-
-    /// Sets the least cosine of a hit that holds no word of the query.
-    #[must_use]
-    pub fn with_least_cosine(mut self, cosine: f32) -> Self {
-        self.least_cosine = cosine;
-        self
-    }
-
-    /// Sets the most bytes of kept answers; 0 keeps none.
-    #[must_use]
-    pub fn with_cache_bytes(mut self, bytes: u64) -> Self {
-        self.cache_bytes = bytes;
-        self
-    }
-}
+pub use config::HybridConfig;
 
 /// Finds passages by the words and by the meaning of a query, over any [`ChunkStore`]. Clones share the cache.
 ///
@@ -123,13 +60,7 @@ impl HybridRetriever {
         cache: Arc<dyn EmbeddingCache>,
         config: HybridConfig,
     ) -> Self {
-        let answers = Cache::builder()
-            .max_capacity(config.cache_bytes)
-            .weigher(|asked: &Asked, hits: &Arc<Vec<Hit>>| asked.weight() + weight(hits))
-            .eviction_policy(EvictionPolicy::lru())
-            .time_to_live(CACHED_FOR)
-            .build();
-        Self { store, vectors: Vectors::new(embedder, cache), config, answers }
+        Self { store, vectors: Vectors::new(embedder, cache), config, answers: answers(config.cache_bytes) }
     }
 
     async fn search(&self, query: &RetrieveQuery) -> Result<Answer> {
@@ -298,49 +229,6 @@ struct Sides<'a> {
 struct Answer {
     hits: Vec<Hit>,
     whole: bool,
-}
-
-/// What makes two queries the same.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Asked {
-    collection: Collection,
-    text: String,
-    filter: String,
-    top_k: usize,
-    generation: Generation,
-}
-
-impl Asked {
-    fn new(query: &RetrieveQuery, generation: Generation) -> Result<Self> {
-        let json = |filter: &Filter| serde_json::to_string(filter);
-        let filter =
-            query.filter.as_ref().map(json).transpose().map_err(|error| {
-                Error::internal("the filter cannot be written as JSON").with_source(error)
-            })?;
-        Ok(Self {
-            collection: query.collection.clone(),
-            text: query.text.split_whitespace().collect::<Vec<_>>().join(" "),
-            filter: filter.unwrap_or_default(),
-            top_k: query.top_k,
-            generation,
-        })
-    }
-
-    fn weight(&self) -> u32 {
-        u32::try_from(256 + self.text.len() + self.filter.len()).unwrap_or(u32::MAX / 2)
-    }
-}
-
-fn weight(hits: &[Hit]) -> u32 {
-    let bytes: usize = hits
-        .iter()
-        .map(|hit| {
-            256 + hit.content.len()
-                + hit.source.uri.len()
-                + hit.source.heading.iter().map(String::len).sum::<usize>()
-        })
-        .sum();
-    u32::try_from(bytes).unwrap_or(u32::MAX / 2)
 }
 
 fn holds_word(scores: &Scores) -> bool {
