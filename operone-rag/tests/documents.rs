@@ -9,7 +9,10 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use operone_core::embed::Tokenizer;
+use operone_core::in_process::WordTokenizer;
 use operone_core::source::{BlockKind, Parsed};
+use operone_rag::chunk::{ChunkOptions, chunks};
 use operone_rag::parse::parse_bytes;
 
 /// What is expected of each file: a code, or words that its text must hold.
@@ -99,12 +102,32 @@ fn check_offsets(name: &str, parsed: &Parsed) {
 
 #[test]
 #[ignore = "needs the data folder"]
+fn chunks_of_every_file_cover_it_and_know_their_pages() {
+    for (name, _) in EXPECTED {
+        let Ok(parsed) = parse_bytes(name, &std::fs::read(folder().join(name)).unwrap()) else { continue };
+        for (size, overlap) in [(240, 40), (512, 50), (20, 19)] {
+            let spans = chunks(&parsed, &WordTokenizer, &ChunkOptions::new(size, overlap).unwrap());
+            let mut covered = 0;
+            for span in &spans {
+                let gap = &parsed.text[covered.min(span.range.start)..span.range.start];
+                assert!(gap.trim().is_empty(), "{name}: {gap:?} is in no chunk");
+                assert!(WordTokenizer.spans(&parsed.text[span.range.clone()]).len() <= size, "{name}");
+                let page = parsed.pages.iter().rev().find(|page| page.start <= span.range.start);
+                assert_eq!(span.page, page.map(|page| page.page), "{name}");
+                covered = span.range.end;
+            }
+            assert!(parsed.text[covered..].trim().is_empty(), "{name}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the data folder"]
 fn every_file_is_read_or_refused_as_it_should_be() {
     println!(
         "{:30} {:>8} {:>8} {:>5} {:>5} {:>5} {:>8}  outcome",
         "file", "bytes", "text", "pages", "heads", "parts", "ms"
     );
-    let show = std::env::var("SHOW").ok();
     let mut problems = Vec::new();
     for (name, expected) in EXPECTED {
         let bytes = std::fs::read(folder().join(name)).unwrap();
@@ -126,11 +149,6 @@ fn every_file_is_read_or_refused_as_it_should_be() {
             Err(error) => {
                 println!("{name:30} {:>8} {:>33} {ms:>8}  {}: {error}", bytes.len(), "", error.code())
             }
-        }
-        if show.as_deref() == Some(name)
-            && let Ok(parsed) = &result
-        {
-            println!("{}\n{:?}", parsed.text, parsed.headings);
         }
         match (result, expected) {
             (Ok(parsed), Ok(words)) => {

@@ -66,7 +66,7 @@ impl HybridRetriever {
     async fn search(&self, query: &RetrieveQuery) -> Result<Answer> {
         let present = self.vectors.info().id;
         match self.store.embedder(&query.collection).await? {
-            None => return Ok(Answer::default()),
+            None => return Ok(Answer { hits: Vec::new(), whole: true }),
             Some(stored) if stored != present && self.config.dense_weight > 0.0 => {
                 return Err(embedder_mismatch(&stored, &present));
             }
@@ -225,7 +225,6 @@ struct Sides<'a> {
 }
 
 /// Hits, and whether each chunk that was found was still there.
-#[derive(Default)]
 struct Answer {
     hits: Vec<Hit>,
     whole: bool,

@@ -14,6 +14,10 @@ pub(super) struct Assembly {
     page: Option<u32>,
 }
 
+#[cfg_attr(
+    not(all(feature = "docx", feature = "pdf")),
+    allow(dead_code, reason = "some formats have no pages, headings or properties")
+)]
 impl Assembly {
     pub(super) fn new(media_type: &str) -> Self {
         Self { parsed: Parsed::new(media_type, ""), page: None }

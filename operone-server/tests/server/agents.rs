@@ -233,3 +233,28 @@ fn what_cannot_be_granted_is_refused_by_name() {
         );
     }
 }
+
+mod with_model_service {
+    use super::*;
+
+    /// The test service calls a tool first and answers when it has the tool's result.
+    #[test]
+    #[ignore = "needs a model service"]
+    fn an_agent_loops_with_a_real_model_service() {
+        let variable = |name: &str| std::env::var(name).unwrap();
+        let (url, key) = (variable("OPERONE_TEST_OPENAI_URL"), variable("OPERONE_TEST_OPENAI_KEY"));
+        let environment = [("OPENAI_BASE_URL", url.as_str()), ("OPENAI_API_KEY", key.as_str())];
+        let data = folder();
+        let server = Server::start_with(data.path(), &[], &environment);
+        assert_eq!(server.get("/info").json()["model"]["is_language_model"], true);
+        assert!(!server.ready_line.contains(&key));
+        let agent_id = server.create_agent(json!({"goal": "Say ok", "capabilities": ["ai", "memory"]}));
+        let events: Vec<ServerEvent> =
+            server.stream("POST", &format!("/agents/{agent_id}/start?stream=true"), &[]).collect();
+        let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
+        assert!(names.contains(&"tool_result") && names.contains(&"token"), "{names:?}");
+        let end = &events.last().unwrap().data;
+        assert_eq!((&end["status"], &end["output"]), (&json!("completed"), &json!("Ok!")));
+        assert!(end["usage"]["input_tokens"].as_u64().unwrap() > 0);
+    }
+}

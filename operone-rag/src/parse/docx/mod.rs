@@ -225,7 +225,7 @@ mod tests {
     fn hostile_documents_are_refused() {
         let code = |parts: &[(&str, &str)]| read(parts).unwrap_err().code().to_owned();
         assert_eq!(code(&[("word/document.xml", "<w:document><w:p>")]), "corrupt");
-        assert_eq!(code(&[("word/document.xml", &document(&"<w:p>".repeat(1000)))]), "corrupt");
+        assert_eq!(code(&[("word/document.xml", &document(&"<w:p>".repeat(100)))]), "corrupt");
         let deep = document(&("<w:p>".repeat(1000) + &"</w:p>".repeat(1000)));
         assert_eq!(code(&[("word/document.xml", &deep)]), "too_large");
         assert_eq!(code(&[("word/document.xml", &" ".repeat(64 << 20))]), "too_large");
