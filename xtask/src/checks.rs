@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use crate::debian;
 use crate::model_service::ModelService;
 
 /// Tests in modules of this name read real documents and collections from the folder `shared/data` beside the
@@ -19,6 +20,8 @@ pub(crate) fn run() -> Result<(), String> {
         "lints",
         cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"]),
     )?;
+    // The README's commands are run by a test.
+    debian::ensure("curl")?;
     step("tests", cargo(&["test", "--workspace", "--all-features"]))?;
 
     if data_folder().is_dir() {

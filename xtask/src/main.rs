@@ -1,11 +1,13 @@
 //! The project's own commands: `cargo xtask test` runs every check there is.
 
 mod checks;
+mod debian;
 mod model_service;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "cargo xtask test    format, lints, tests, the suites of real services, and documentation";
+const USAGE: &str =
+    "cargo xtask test    format, lints, tests, the suites of real services, and documentation";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

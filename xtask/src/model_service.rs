@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::debian::{self, run};
+
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/model_service/tiny_model.py");
 const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/model_service/requirements.txt");
 
@@ -38,7 +40,8 @@ impl ModelService {
             .map_err(|error| format!("it cannot be started: {error}"))?;
         let output = process.stdout.take().ok_or("its output cannot be read")?;
         let service = Self { process, port };
-        let ready = BufReader::new(output).lines().map_while(Result::ok).any(|line| line.starts_with("listening"));
+        let ready =
+            BufReader::new(output).lines().map_while(Result::ok).any(|line| line.starts_with("listening"));
         if ready { Ok(service) } else { Err("it did not start".into()) }
     }
 
@@ -63,22 +66,16 @@ fn install(folder: &Path, python: &Path) -> Result<(), String> {
     let venv = |folder: &Path| run(Command::new("python3").args(["-m", "venv"]).arg(folder));
     if venv(folder).is_err() {
         // Debian's python3 comes without venv.
-        run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", "python3-venv"]))
-            .or_else(|_| {
-                run(Command::new("apt-get").arg("update"))?;
-                run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", "python3-venv"]))
-            })?;
+        debian::install("python3-venv")?;
         venv(folder)?;
     }
-    run(Command::new(python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS]))
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let error = String::from_utf8_lossy(&output.stderr);
-    let last = error.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    Err(format!("{} failed: {last}", command.get_program().to_string_lossy()))
+    run(Command::new(python).args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-r",
+        REQUIREMENTS,
+    ]))
 }
