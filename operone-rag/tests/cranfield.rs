@@ -116,7 +116,7 @@ async fn report(set: &str) -> (f64, f64) {
     println!("{set}: {} judged queries", corpus.queries.len());
     let mut lexical = 0.0;
     let mut default = 0.0;
-    let weights = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0];
+    let weights = [0.0, HybridConfig::default().dense_weight, 0.5, 1.0];
     for weight in weights {
         let (gain, recall) = corpus.measure(HybridConfig::default().with_dense_weight(weight)).await;
         println!("  dense_weight {weight:.2}: nDCG@10 {gain:.4}, recall@100 {recall:.4}");

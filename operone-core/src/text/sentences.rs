@@ -7,7 +7,7 @@ use unicode_segmentation::UnicodeSegmentation;
 /// The byte range of each sentence by UAX #29, trimmed, blank ones left out.
 ///
 /// A line break inside a paragraph does not end a sentence; a blank line does, and so does the begin or end of
-/// a heading, a list item or a table row in Markdown.
+/// a heading, a list item or a table row.
 pub fn sentences(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for paragraph in paragraphs(text) {
@@ -44,7 +44,9 @@ fn paragraphs(text: &str) -> Vec<Range<usize>> {
 
 fn stands_alone(line: &str) -> bool {
     let line = line.trim_start();
-    line.starts_with(['#', '|', '>']) || ["- ", "* ", "+ ", "• "].iter().any(|mark| line.starts_with(mark))
+    line.starts_with(['#', '|', '>'])
+        || line.contains(" | ")
+        || ["- ", "* ", "+ ", "• "].iter().any(|mark| line.starts_with(mark))
 }
 
 #[cfg(test)]
@@ -53,11 +55,22 @@ mod tests {
 
     #[test]
     fn sentences_are_trimmed_and_in_place() {
-        let text = "# Title\n\nIt costs\n$1.5M.  Is it so? Yes.\n- item one\n- item two\nrest\n\n";
+        let text =
+            "# Title\n\nIt costs\n$1.5M.  Is it so? Yes.\n- item one\n- item two\nrest\na | b\nc | d\n\n";
         let found: Vec<&str> = sentences(text).into_iter().map(|range| &text[range]).collect();
         assert_eq!(
             found,
-            ["# Title", "It costs\n$1.5M.", "Is it so?", "Yes.", "- item one", "- item two", "rest"]
+            [
+                "# Title",
+                "It costs\n$1.5M.",
+                "Is it so?",
+                "Yes.",
+                "- item one",
+                "- item two",
+                "rest",
+                "a | b",
+                "c | d"
+            ]
         );
     }
 }
