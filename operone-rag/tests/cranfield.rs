@@ -130,18 +130,22 @@ async fn report(set: &str) -> (f64, f64) {
     (lexical, default)
 }
 
-#[tokio::test]
-#[ignore = "needs the data folder"]
-async fn words_alone_reach_the_baseline_and_vectors_do_no_harm() {
-    let (lexical, hybrid) = report("cranfield").await;
-    assert!(lexical >= 0.36, "nDCG@10 by words is {lexical:.4}");
-    assert!(hybrid >= lexical - 0.005, "nDCG@10 is {hybrid:.4} with vectors and {lexical:.4} without");
-}
+mod with_data {
+    use super::*;
 
-#[tokio::test]
-#[ignore = "needs the data folder"]
-async fn scifact() {
-    let (lexical, hybrid) = report("scifact").await;
-    assert!(lexical >= 0.665, "nDCG@10 by words is {lexical:.4}");
-    assert!(hybrid >= lexical - 0.005, "nDCG@10 is {hybrid:.4} with vectors and {lexical:.4} without");
+    #[tokio::test]
+    #[ignore = "needs the data folder"]
+    async fn words_alone_reach_the_baseline_and_vectors_do_no_harm() {
+        let (lexical, hybrid) = report("cranfield").await;
+        assert!(lexical >= 0.36, "nDCG@10 by words is {lexical:.4}");
+        assert!(hybrid >= lexical - 0.005, "nDCG@10 is {hybrid:.4} with vectors and {lexical:.4} without");
+    }
+
+    #[tokio::test]
+    #[ignore = "needs the data folder"]
+    async fn scifact() {
+        let (lexical, hybrid) = report("scifact").await;
+        assert!(lexical >= 0.665, "nDCG@10 by words is {lexical:.4}");
+        assert!(hybrid >= lexical - 0.005, "nDCG@10 is {hybrid:.4} with vectors and {lexical:.4} without");
+    }
 }

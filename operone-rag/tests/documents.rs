@@ -100,84 +100,92 @@ fn check_offsets(name: &str, parsed: &Parsed) {
     );
 }
 
-#[test]
-#[ignore = "needs the data folder"]
-fn chunks_of_every_file_cover_it_and_know_their_pages() {
-    for (name, _) in EXPECTED {
-        let Ok(parsed) = parse_bytes(name, &std::fs::read(folder().join(name)).unwrap()) else { continue };
-        let tokens = WordTokenizer.spans(&parsed.text);
-        for (size, overlap) in [(240, 40), (512, 50), (20, 19)] {
-            let spans = chunks(&parsed, &WordTokenizer, &ChunkOptions::new(size, overlap).unwrap());
-            let mut covered = 0;
-            for span in &spans {
-                let gap = &parsed.text[covered.min(span.range.start)..span.range.start];
-                assert!(gap.trim().is_empty(), "{name}: {gap:?} is in no chunk");
-                let first = tokens.partition_point(|token| token.start < span.range.start);
-                let end = tokens.partition_point(|token| token.end <= span.range.end);
-                assert!(end - first <= size, "{name}");
-                let page = parsed.pages.iter().rev().find(|page| page.start <= span.range.start);
-                assert_eq!(span.page, page.map(|page| page.page), "{name}");
-                covered = span.range.end;
-            }
-            assert!(parsed.text[covered..].trim().is_empty(), "{name}");
-        }
-    }
-}
+mod with_data {
+    use super::*;
 
-#[test]
-#[ignore = "needs the data folder"]
-fn every_file_is_read_or_refused_as_it_should_be() {
-    println!(
-        "{:30} {:>8} {:>8} {:>5} {:>5} {:>5} {:>8}  outcome",
-        "file", "bytes", "text", "pages", "heads", "parts", "ms"
-    );
-    let mut problems = Vec::new();
-    for (name, expected) in EXPECTED {
-        let bytes = std::fs::read(folder().join(name)).unwrap();
-        let start = Instant::now();
-        let result = parse_bytes(name, &bytes);
-        let ms = start.elapsed().as_millis();
-        match &result {
-            Ok(parsed) => println!(
-                "{name:30} {:>8} {:>8} {:>5} {:>5} {:>5} {ms:>8}  {} {:?} {:?}",
-                bytes.len(),
-                parsed.text.len(),
-                parsed.pages.len(),
-                parsed.headings.len(),
-                parsed.blocks.len(),
-                parsed.media_type.rsplit('/').next().unwrap_or_default(),
-                parsed.title.as_deref().unwrap_or_default(),
-                parsed.date.map(|date| date.to_string()).unwrap_or_default(),
-            ),
-            Err(error) => {
-                println!("{name:30} {:>8} {:>33} {ms:>8}  {}: {error}", bytes.len(), "", error.code())
-            }
-        }
-        match (result, expected) {
-            (Ok(parsed), Ok(words)) => {
-                check_offsets(name, &parsed);
-                let text = parsed.text.to_lowercase();
-                for word in words {
-                    if !text.contains(&word.to_lowercase()) {
-                        problems.push(format!("{name}: {word:?} is missing"));
-                    }
+    #[test]
+    #[ignore = "needs the data folder"]
+    fn chunks_of_every_file_cover_it_and_know_their_pages() {
+        for (name, _) in EXPECTED {
+            let Ok(parsed) = parse_bytes(name, &std::fs::read(folder().join(name)).unwrap()) else {
+                continue;
+            };
+            let tokens = WordTokenizer.spans(&parsed.text);
+            for (size, overlap) in [(240, 40), (512, 50), (20, 19)] {
+                let spans = chunks(&parsed, &WordTokenizer, &ChunkOptions::new(size, overlap).unwrap());
+                let mut covered = 0;
+                for span in &spans {
+                    let gap = &parsed.text[covered.min(span.range.start)..span.range.start];
+                    assert!(gap.trim().is_empty(), "{name}: {gap:?} is in no chunk");
+                    let first = tokens.partition_point(|token| token.start < span.range.start);
+                    let end = tokens.partition_point(|token| token.end <= span.range.end);
+                    assert!(end - first <= size, "{name}");
+                    let page = parsed.pages.iter().rev().find(|page| page.start <= span.range.start);
+                    assert_eq!(span.page, page.map(|page| page.page), "{name}");
+                    covered = span.range.end;
                 }
-                let wrong: &[&str] = match parsed.media_type.as_str() {
-                    "text/html" => &["<script", "function(", "\u{0}", "\u{ad}"],
-                    "application/pdf" => &["\u{fb01}", "\u{fb02}", "\u{0}", "\u{ad}"],
-                    _ => &["\u{0}", "\u{ad}"],
-                };
-                for wrong in wrong {
-                    if text.contains(wrong) {
-                        problems.push(format!("{name}: {wrong:?} is left"));
-                    }
-                }
+                assert!(parsed.text[covered..].trim().is_empty(), "{name}");
             }
-            (Err(error), Err(code)) if error.code() == code => {}
-            (result, expected) => problems.push(format!("{name}: {result:?}, but {expected:?} was expected")),
         }
     }
-    assert!(problems.is_empty(), "{problems:#?}");
-    let files = std::fs::read_dir(folder()).unwrap().count();
-    assert_eq!(files, EXPECTED.len(), "each file is looked at");
+
+    #[test]
+    #[ignore = "needs the data folder"]
+    fn every_file_is_read_or_refused_as_it_should_be() {
+        println!(
+            "{:30} {:>8} {:>8} {:>5} {:>5} {:>5} {:>8}  outcome",
+            "file", "bytes", "text", "pages", "heads", "parts", "ms"
+        );
+        let mut problems = Vec::new();
+        for (name, expected) in EXPECTED {
+            let bytes = std::fs::read(folder().join(name)).unwrap();
+            let start = Instant::now();
+            let result = parse_bytes(name, &bytes);
+            let ms = start.elapsed().as_millis();
+            match &result {
+                Ok(parsed) => println!(
+                    "{name:30} {:>8} {:>8} {:>5} {:>5} {:>5} {ms:>8}  {} {:?} {:?}",
+                    bytes.len(),
+                    parsed.text.len(),
+                    parsed.pages.len(),
+                    parsed.headings.len(),
+                    parsed.blocks.len(),
+                    parsed.media_type.rsplit('/').next().unwrap_or_default(),
+                    parsed.title.as_deref().unwrap_or_default(),
+                    parsed.date.map(|date| date.to_string()).unwrap_or_default(),
+                ),
+                Err(error) => {
+                    println!("{name:30} {:>8} {:>33} {ms:>8}  {}: {error}", bytes.len(), "", error.code())
+                }
+            }
+            match (result, expected) {
+                (Ok(parsed), Ok(words)) => {
+                    check_offsets(name, &parsed);
+                    let text = parsed.text.to_lowercase();
+                    for word in words {
+                        if !text.contains(&word.to_lowercase()) {
+                            problems.push(format!("{name}: {word:?} is missing"));
+                        }
+                    }
+                    let wrong: &[&str] = match parsed.media_type.as_str() {
+                        "text/html" => &["<script", "function(", "\u{0}", "\u{ad}"],
+                        "application/pdf" => &["\u{fb01}", "\u{fb02}", "\u{0}", "\u{ad}"],
+                        _ => &["\u{0}", "\u{ad}"],
+                    };
+                    for wrong in wrong {
+                        if text.contains(wrong) {
+                            problems.push(format!("{name}: {wrong:?} is left"));
+                        }
+                    }
+                }
+                (Err(error), Err(code)) if error.code() == code => {}
+                (result, expected) => {
+                    problems.push(format!("{name}: {result:?}, but {expected:?} was expected"))
+                }
+            }
+        }
+        assert!(problems.is_empty(), "{problems:#?}");
+        let files = std::fs::read_dir(folder()).unwrap().count();
+        assert_eq!(files, EXPECTED.len(), "each file is looked at");
+    }
 }

@@ -19,8 +19,8 @@ use operone_core::work::{Doorbell, Workers};
 use operone_files::FileSource;
 use operone_memory::Memory;
 use operone_models::{OpenAiCompatible, OpenAiConfig};
+use operone_rag::HybridRetriever;
 use operone_rag::ingest::{IngestHandler, Ingestor};
-use operone_rag::{HybridConfig, HybridRetriever};
 use operone_sqlite::{DataFolder, SqliteChunkStore, SqliteEmbeddingCache, SqliteJournal, SqliteMemoryStore};
 use operone_web::{WebClient, WebSource};
 use serde_json::json;
@@ -58,14 +58,8 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
 
     let model = language_model(config)?;
     let embedder: Arc<dyn Embedder> = Arc::new(operone_embed::bundled());
-    let ranking = HybridConfig::default().with_dense_weight(operone_embed::DENSE_WEIGHT);
-    let retriever = HybridRetriever::with_config(
-        Arc::clone(&chunks),
-        Arc::clone(&embedder),
-        Arc::clone(&cache) as _,
-        ranking,
-    );
-    let retriever: Arc<dyn Retriever> = Arc::new(retriever);
+    let retriever: Arc<dyn Retriever> =
+        Arc::new(HybridRetriever::new(Arc::clone(&chunks), Arc::clone(&embedder), Arc::clone(&cache) as _));
     let memory: Arc<dyn Recall> = Arc::new(Memory::new(memories, Arc::clone(&clock), Arc::clone(&ids)));
     let files = match &config.files_roots {
         None => FileSource::any_readable(),
