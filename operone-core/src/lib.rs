@@ -1,4 +1,24 @@
 //! Contracts, value types, the agent state machine and in-process backends of Operone.
+//!
+//! Everything an agent needs is a contract, object-safe and taken as `Arc<dyn …>`: a [`LanguageModel`](model), tools
+//! ([`tool`]), documents ([`chunk`], [`retrieve`]), memory ([`memory`]), a durable [`journal`] and an event bus
+//! ([`event`]). Backends are crates of their own; those in [`in_process`] need nothing besides this crate.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use operone_core::agent::Agent;
+//! use operone_core::in_process::{ScriptedModel, ScriptedTurn};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let model = ScriptedModel::new(vec![ScriptedTurn::text(["Hello", " there."])]);
+//! let end = Agent::new(Arc::new(model)).run("Say hello").await?;
+//! assert_eq!(end.output.as_deref(), Some("Hello there."));
+//! # operone_core::Result::Ok(()) }).unwrap();
+//! ```
+//!
+//! | feature | what it adds |
+//! | --- | --- |
+//! | `conformance` | each contract as tests that any backend can run, see [`conformance`](mod@conformance) |
 
 pub mod clock;
 pub mod error; // read this first: every contract returns it

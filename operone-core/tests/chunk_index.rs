@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use operone_core::chunk::{Chunk, CompleteQuery, DenseQuery, Document, Level, LexicalQuery, NewDocument};
 use operone_core::filter::Filter;
 use operone_core::id::DocId;
-use operone_core::in_process::chunk_index::{ChunkIndex, IndexedDocument};
+use operone_core::in_process::chunk_index::{ChunkIndex, CountedDocument, IndexedDocument};
 
 /// Numbers that are the same in every run.
 struct Random(u64);
@@ -18,7 +18,7 @@ impl Random {
     }
 }
 
-fn document(random: &mut Random) -> IndexedDocument {
+fn document(random: &mut Random) -> NewDocument {
     let name = format!("doc-{}", random.below(12));
     let mut document = Document::new(DocId::new(name.as_str()).unwrap(), name, "text/plain");
     document.metadata = [("year".to_owned(), (random.below(3) as i64).into())].into();
@@ -31,12 +31,18 @@ fn document(random: &mut Random) -> IndexedDocument {
         })
         .collect();
     let terms = (0..random.below(30)).map(|_| word(random)).collect();
-    IndexedDocument::new(&NewDocument::new(document, chunks, terms, "test"))
+    NewDocument::new(document, chunks, terms, "test")
 }
 
-fn built(documents: &BTreeMap<DocId, IndexedDocument>) -> ChunkIndex {
+fn insert(index: &mut ChunkIndex, document: &NewDocument) {
+    let counted = CountedDocument::new(document);
+    let terms = counted.terms.iter().map(|(term, count)| (index.number(term), count)).collect();
+    index.insert(&IndexedDocument::new(&document.document, terms, counted.chunks));
+}
+
+fn built(documents: &BTreeMap<DocId, NewDocument>) -> ChunkIndex {
     let mut index = ChunkIndex::default();
-    documents.values().rev().for_each(|document| index.insert(document));
+    documents.values().rev().for_each(|document| insert(&mut index, document));
     index
 }
 
@@ -77,8 +83,8 @@ fn a_changed_index_answers_as_one_built_anew() {
             assert_eq!(index.remove(&id), documents.remove(&id).is_some());
         } else {
             let document = document(&mut random);
-            index.insert(&document);
-            documents.insert(document.id.clone(), document);
+            insert(&mut index, &document);
+            documents.insert(document.document.id.clone(), document);
         }
         assert_same(&index, &built(&documents), &mut random);
     }
@@ -93,12 +99,13 @@ fn an_index_takes_another_dimension_once_it_is_empty() {
     let document = |dimension: usize| {
         let document = Document::new(DocId::new("a").unwrap(), "a", "text/plain");
         let chunk = Chunk::new(0, 0, "", Vec::new()).with_vector(Some(vec![0.5; dimension]));
-        IndexedDocument::new(&NewDocument::new(document, vec![chunk], Vec::new(), "test"))
+        NewDocument::new(document, vec![chunk], Vec::new(), "test")
     };
     let mut index = ChunkIndex::default();
-    index.insert(&document(4));
+    insert(&mut index, &document(4));
     let query = |vector| DenseQuery { vector, filter: None, limit: 1 };
     assert_eq!(index.dense(&query(&[0.5; 2])).unwrap_err().code(), "embedder_mismatch");
-    index.insert(&document(2));
+    index.remove(&DocId::new("a").unwrap());
+    insert(&mut index, &document(2));
     assert_eq!(index.dense(&query(&[0.5; 2])).unwrap()[0].score, 0.5);
 }

@@ -38,7 +38,7 @@ impl Info {
             "enforced": Limits { ram: Some(0), cores: Some(0) }.enforced(),
             "limits": {
                 "body_bytes": limits::BODY,
-                "ingest_body_bytes": limits::INGEST_BODY,
+                "bulk_body_bytes": limits::BULK_BODY,
                 "agents_per_batch": limits::AGENTS_PER_BATCH,
             },
         })

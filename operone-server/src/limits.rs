@@ -2,8 +2,8 @@
 
 /// The largest body of a request, in bytes.
 pub(crate) const BODY: usize = 1 << 20;
-/// The largest body of a batch to ingest, in bytes.
-pub(crate) const INGEST_BODY: usize = 32 << 20;
+/// The largest body of a batch to ingest or to remember, in bytes.
+pub(crate) const BULK_BODY: usize = 32 << 20;
 /// The most agents of one batch.
 pub(crate) const AGENTS_PER_BATCH: usize = 100;
 /// The most documents of a job that one page shows.

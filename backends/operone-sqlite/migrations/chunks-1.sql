@@ -38,9 +38,18 @@ CREATE TABLE chunks (
     UNIQUE (document, ordinal)
 );
 
+-- Each term of a collection has a number, dense from 0, for ever.
+CREATE TABLE terms (
+    collection INTEGER NOT NULL REFERENCES collections (number),
+    number     INTEGER NOT NULL,
+    term       TEXT NOT NULL,
+    PRIMARY KEY (collection, number)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX terms_by_text ON terms (collection, term);
+
 CREATE TABLE document_indexes (
     document    INTEGER PRIMARY KEY REFERENCES documents (number) ON DELETE CASCADE,
-    -- Each term once, with its count in the document.
+    -- The number of each term of the document, with its count.
     terms       BLOB NOT NULL,
     -- For each chunk the places of its terms in `terms`, with their counts.
     chunk_terms BLOB NOT NULL,

@@ -13,6 +13,7 @@ use crate::schema::Schema;
 
 const SCHEMA: Schema = Schema {
     migrations: &[include_str!("../migrations/embeddings-1.sql")],
+    page_size: 4096,
     durable: false,
     secure_delete: false,
 };

@@ -13,8 +13,12 @@ use crate::error::{Failure, corrupt};
 use crate::json::{json, to_json};
 use crate::schema::Schema;
 
-const SCHEMA: Schema =
-    Schema { migrations: &[include_str!("../migrations/memory-1.sql")], durable: true, secure_delete: true };
+const SCHEMA: Schema = Schema {
+    migrations: &[include_str!("../migrations/memory-1.sql")],
+    page_size: 4096,
+    durable: true,
+    secure_delete: true,
+};
 
 /// A memory store in one file. Clones share it.
 ///

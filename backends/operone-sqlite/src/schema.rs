@@ -18,6 +18,8 @@ const LOG_SIZE_LIMIT: u32 = 64 * 1024 * 1024;
 pub(crate) struct Schema {
     /// Its migrations in order; the number of those applied is the file's `user_version`.
     pub(crate) migrations: &'static [&'static str],
+    /// The size of the file's pages, in bytes: larger ones suit large rows.
+    pub(crate) page_size: u32,
     /// Whether an acknowledged write must survive a loss of power, not only the end of the process.
     pub(crate) durable: bool,
     /// Whether deleted content is overwritten.
@@ -34,6 +36,8 @@ impl Schema {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(64);
         let synchronous = if self.durable { "FULL" } else { "NORMAL" };
+        // Has an effect on a new file only.
+        connection.pragma_update(None, "page_size", self.page_size)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", synchronous)?;
         connection.pragma_update(None, "foreign_keys", true)?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 
-use super::chunk_index::{ChunkIndex, IndexedDocument, VectorSpace};
+use super::chunk_index::{ChunkIndex, CountedDocument, IndexedDocument, VectorSpace};
 use crate::chunk::{
     Candidate, Chunk, ChunkKey, ChunkStore, ChunkStoreCapabilities, Collection, CompleteQuery, DenseQuery,
     Document, Generation, LexicalQuery, NewDocument, Scores, StoredChunk,
@@ -48,14 +48,15 @@ impl ChunkStore for InProcessChunkStore {
     }
 
     async fn replace(&self, collection: &Collection, mut document: NewDocument) -> Result<Generation> {
-        let indexed = IndexedDocument::new(&document);
+        let counted = CountedDocument::new(&document);
         document.document.chunks = u32::try_from(document.chunks.len()).unwrap_or(u32::MAX);
         let mut collections = self.collections.write().unwrap_or_else(PoisonError::into_inner);
         let current = collections.get(collection).and_then(|stored| stored.space.as_ref());
         let space = VectorSpace::admit(current, &document)?;
         let stored = collections.entry(collection.clone()).or_default();
         stored.space = Some(space);
-        stored.index.insert(&indexed);
+        let terms = counted.terms.iter().map(|(term, count)| (stored.index.number(term), count)).collect();
+        stored.index.insert(&IndexedDocument::new(&document.document, terms, counted.chunks));
         stored.documents.insert(document.document.id.clone(), document);
         stored.generation.0 += 1;
         Ok(stored.generation)

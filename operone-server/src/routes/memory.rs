@@ -22,6 +22,9 @@ pub(super) async fn write(
     let scope = Scope::new(body.scope).map_err(|error| ApiError::at("/scope", &error))?;
     let memories: Vec<NewMemory> =
         body.entries.into_iter().map(|entry| NewMemory::new(entry.content).with_tags(entry.tags)).collect();
+    if memories.is_empty() {
+        return Err(ApiError::invalid(vec![FieldError::new("/entries", "a batch has at least one entry")]));
+    }
     let faults = operone_memory::faults(&memories);
     if !faults.is_empty() {
         let faults = faults.into_iter().map(|fault| FieldError::new(fault.pointer, fault.detail)).collect();

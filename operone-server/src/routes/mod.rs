@@ -27,10 +27,11 @@ const COMPRESS_ABOVE: u64 = 1024;
 
 /// All public routes; nest it in an axum app of your own or serve it.
 pub fn router(parts: Parts) -> Router {
-    let rag = Router::new()
+    let bulk = Router::new()
         .route("/rag/ingest/batch", post(rag::ingest_batch))
-        .layer(DefaultBodyLimit::max(limits::INGEST_BODY))
-        .layer(RequestBodyLimitLayer::new(limits::INGEST_BODY));
+        .route("/memory/batch", post(memory::write))
+        .layer(DefaultBodyLimit::max(limits::BULK_BODY))
+        .layer(RequestBodyLimitLayer::new(limits::BULK_BODY));
     let others = Router::new()
         .route("/agents", post(agents::create).get(agents::list))
         .route("/agents/batch", post(agents::create_batch))
@@ -44,7 +45,6 @@ pub fn router(parts: Parts) -> Router {
         .route("/rag/jobs/{job_id}", get(rag::job))
         .route("/rag/jobs/{job_id}/cancel", post(rag::cancel))
         .route("/memory", get(memory::read))
-        .route("/memory/batch", post(memory::write))
         .route("/memory/search", post(memory::search))
         .route("/events", get(events::subscribe))
         .route("/healthz", get(operations::health))
@@ -52,7 +52,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/info", get(operations::info))
         .layer(DefaultBodyLimit::max(limits::BODY))
         .layer(RequestBodyLimitLayer::new(limits::BODY));
-    surround(rag.merge(others).with_state(parts.clone()), &parts)
+    surround(bulk.merge(others).with_state(parts.clone()), &parts)
 }
 
 /// The internal routes, for a listener of their own where `token` is given: requests then carry it as bearer.

@@ -66,6 +66,7 @@ fn a_fault_in_the_body_is_named_by_its_place() {
             "/entries/0/tags",
         ),
         ("/rag/ingest/batch", json!({"documents": []}), "/documents"),
+        ("/memory/batch", json!({"scope": "s", "entries": []}), "/entries"),
         ("/internal/workers", json!({"type": "other", "payload": {"agent_id": "x"}}), "/type"),
     ] {
         let answer = server.post(path, body);

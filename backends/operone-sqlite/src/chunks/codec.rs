@@ -1,31 +1,25 @@
 //! The bytes in which the search index of a document is kept: counts as variable-length numbers, vectors as floats.
 
-use operone_core::in_process::chunk_index::{IndexedChunk, TermCounts};
+use operone_core::in_process::chunk_index::IndexedChunk;
 
 use crate::error::{Failure, corrupt};
 
-/// The columns of `document_indexes`.
+/// What `document_indexes` keeps of the chunks of a document.
 #[derive(Debug)]
-pub(super) struct EncodedIndex {
+pub(super) struct EncodedChunks {
     pub(super) terms: Vec<u8>,
-    pub(super) chunk_terms: Vec<u8>,
     pub(super) vectors: Vec<u8>,
 }
 
-pub(super) fn encode(terms: &TermCounts, chunks: &[IndexedChunk]) -> EncodedIndex {
-    let mut encoded = EncodedIndex { terms: Vec::new(), chunk_terms: Vec::new(), vectors: Vec::new() };
-    for (term, count) in terms.iter() {
-        put_number(&mut encoded.terms, term.len() as u64);
-        encoded.terms.extend_from_slice(term.as_bytes());
-        put_number(&mut encoded.terms, u64::from(count));
-    }
+pub(super) fn encode_chunks(chunks: &[IndexedChunk]) -> EncodedChunks {
+    let mut encoded = EncodedChunks { terms: Vec::new(), vectors: Vec::new() };
     for chunk in chunks {
-        put_number(&mut encoded.chunk_terms, chunk.terms.len() as u64);
+        put_number(&mut encoded.terms, chunk.terms.len() as u64);
         // Places rise, so that the steps between them are short numbers.
         let mut last = 0;
         for (place, count) in &chunk.terms {
-            put_number(&mut encoded.chunk_terms, u64::from(place.wrapping_sub(last)));
-            put_number(&mut encoded.chunk_terms, u64::from(*count));
+            put_number(&mut encoded.terms, u64::from(place.wrapping_sub(last)));
+            put_number(&mut encoded.terms, u64::from(*count));
             last = *place;
         }
         encoded.vectors.push(u8::from(chunk.vector.is_some()));
@@ -36,14 +30,21 @@ pub(super) fn encode(terms: &TermCounts, chunks: &[IndexedChunk]) -> EncodedInde
     encoded
 }
 
-pub(super) fn decode_terms(bytes: &[u8]) -> Result<TermCounts, Failure> {
+/// The numbers of a document's terms with their counts.
+pub(super) fn encode_terms(terms: &[(u32, u32)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (number, count) in terms {
+        put_number(&mut bytes, u64::from(*number));
+        put_number(&mut bytes, u64::from(*count));
+    }
+    bytes
+}
+
+pub(super) fn decode_terms(bytes: &[u8]) -> Result<Vec<(u32, u32)>, Failure> {
     let mut rest = bytes;
-    let mut terms = TermCounts::default();
+    let mut terms = Vec::new();
     while !rest.is_empty() {
-        let length = take_number(&mut rest)?;
-        let term = take(&mut rest, length as usize)?;
-        let term = std::str::from_utf8(term).map_err(|_| corrupt("a term"))?;
-        terms.push(term, take_number(&mut rest)?);
+        terms.push((take_number(&mut rest)?, take_number(&mut rest)?));
     }
     Ok(terms)
 }
@@ -112,34 +113,29 @@ mod tests {
 
     #[test]
     fn what_was_encoded_is_decoded() {
-        let mut terms = TermCounts::default();
-        for number in 0..300_u32 {
-            terms.push(&"é\n".repeat(number as usize % 90), number * 1_000);
-        }
-        terms.push("last", u32::MAX);
+        let terms = [(0, 1), (127, 0), (128, 300), (u32::MAX, u32::MAX)];
+        assert_eq!(decode_terms(&encode_terms(&terms)).unwrap(), terms);
         let chunks = vec![
             IndexedChunk { terms: vec![(0, 1), (127, 128), (300, u32::MAX)], vector: Some(vec![1.5, -0.0]) },
             IndexedChunk::default(),
             IndexedChunk { terms: vec![(5, 2)], vector: Some(vec![f32::MIN_POSITIVE, f32::MAX]) },
         ];
-        let encoded = encode(&terms, &chunks);
-        assert_eq!(decode_terms(&encoded.terms).unwrap(), terms);
-        assert_eq!(decode_chunks(&encoded.chunk_terms, &encoded.vectors, 2).unwrap(), chunks);
+        let encoded = encode_chunks(&chunks);
+        assert_eq!(decode_chunks(&encoded.terms, &encoded.vectors, 2).unwrap(), chunks);
     }
 
     #[test]
     fn bytes_that_break_off_are_an_error() {
-        let mut terms = TermCounts::default();
-        terms.push("tide", 300);
-        let chunks = [IndexedChunk { terms: vec![(0, 300)], vector: Some(vec![1.0]) }];
-        let encoded = encode(&terms, &chunks);
-        for end in 1..encoded.terms.len() {
-            assert!(decode_terms(&encoded.terms[..end]).is_err());
+        let terms = encode_terms(&[(300, 300)]);
+        for end in 1..terms.len() {
+            assert!(decode_terms(&terms[..end]).is_err());
         }
-        for end in 1..encoded.chunk_terms.len() {
-            assert!(decode_chunks(&encoded.chunk_terms[..end], &encoded.vectors, 1).is_err());
-        }
-        assert!(decode_chunks(&encoded.chunk_terms, &encoded.vectors, 2).is_err());
         assert!(decode_terms(&[0xff; 20]).is_err());
+        let chunks = [IndexedChunk { terms: vec![(0, 300)], vector: Some(vec![1.0]) }];
+        let encoded = encode_chunks(&chunks);
+        for end in 1..encoded.terms.len() {
+            assert!(decode_chunks(&encoded.terms[..end], &encoded.vectors, 1).is_err());
+        }
+        assert!(decode_chunks(&encoded.terms, &encoded.vectors, 2).is_err());
     }
 }

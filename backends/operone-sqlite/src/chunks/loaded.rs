@@ -8,7 +8,7 @@ use operone_core::chunk::{Collection, Generation};
 use operone_core::in_process::chunk_index::{ChunkIndex, IndexedDocument};
 use rusqlite::Connection;
 
-use super::rows;
+use super::{rows, terms};
 use crate::error::Failure;
 
 /// How many documents are handed over at once while an index is loaded.
@@ -87,6 +87,7 @@ fn load(db: &Connection, collection: &Collection) -> Result<Loaded, Failure> {
     if let Some(dimension) = found.space.as_ref().and_then(|space| space.dimension) {
         index.reserve(rows::count_vectors(db, &found)?, dimension);
     }
+    terms::for_each(db, found.number, |number, term| index.learn(number, term))?;
     let index = std::thread::scope(|scope| {
         let (documents, read) = mpsc::sync_channel::<Vec<IndexedDocument>>(BATCHES_AHEAD);
         let indexing = scope.spawn(move || {

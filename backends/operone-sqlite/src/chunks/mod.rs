@@ -3,6 +3,7 @@
 mod codec;
 mod loaded;
 mod rows;
+mod terms;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,16 +14,17 @@ use operone_core::chunk::{
     Document, Generation, LexicalQuery, NewDocument, Scores, StoredChunk,
 };
 use operone_core::id::{DocId, WorkId};
-use operone_core::in_process::chunk_index::{ChunkIndex, IndexedDocument};
+use operone_core::in_process::chunk_index::{ChunkIndex, CountedDocument, IndexedDocument};
 use operone_core::{Error, Result};
 
 use crate::database::Database;
 use crate::schema::Schema;
-use codec::{EncodedIndex, encode};
+use codec::{EncodedChunks, encode_chunks};
 use loaded::Indexes;
 
 const SCHEMA: Schema = Schema {
     migrations: &[include_str!("../../migrations/chunks-1.sql")],
+    page_size: 16384,
     durable: true,
     secure_delete: false,
 };
@@ -77,11 +79,18 @@ impl ChunkStore for SqliteChunkStore {
         })?;
         let (slot, collection) = (self.indexes.slot(collection), collection.clone());
         let replace = move |db: &_| {
-            let generation = rows::replace(db, &collection, &prepared.document, &prepared.encoded)?;
-            Ok((generation, prepared.indexed))
+            let Prepared { document, counted, encoded } = &prepared;
+            let stored = rows::replace(db, &collection, document, &counted.terms, encoded)?;
+            Ok((stored, prepared))
         };
-        let follow = move |(generation, indexed): (Generation, IndexedDocument)| {
-            slot.follow(generation, |index| index.insert(&indexed));
+        let follow = move |((generation, terms), prepared): ((Generation, Vec<(u32, u32)>), Prepared)| {
+            let Prepared { document, counted, .. } = prepared;
+            slot.follow(generation, |index| {
+                for ((number, _), (term, _)) in terms.iter().zip(counted.terms.iter()) {
+                    index.learn(*number, term);
+                }
+                index.insert(&IndexedDocument::new(&document.document, terms, counted.chunks));
+            });
             generation
         };
         self.database.write_then("chunks.replace", replace, follow).await
@@ -184,14 +193,14 @@ impl ChunkStore for SqliteChunkStore {
 /// A document with everything that can be computed before the transaction begins.
 struct Prepared {
     document: NewDocument,
-    indexed: IndexedDocument,
-    encoded: EncodedIndex,
+    counted: CountedDocument,
+    encoded: EncodedChunks,
 }
 
 impl Prepared {
     fn new(document: NewDocument) -> Self {
-        let indexed = IndexedDocument::new(&document);
-        let encoded = encode(&indexed.terms, &indexed.chunks);
-        Self { document, indexed, encoded }
+        let counted = CountedDocument::new(&document);
+        let encoded = encode_chunks(&counted.chunks);
+        Self { document, counted, encoded }
     }
 }

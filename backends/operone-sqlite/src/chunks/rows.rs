@@ -3,10 +3,11 @@
 use operone_core::cache::ContentHash;
 use operone_core::chunk::{Chunk, ChunkKey, Collection, Document, Generation, NewDocument, StoredChunk};
 use operone_core::id::{DocId, WorkId};
-use operone_core::in_process::chunk_index::{IndexedDocument, VectorSpace};
+use operone_core::in_process::chunk_index::{IndexedDocument, TermCounts, VectorSpace};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
-use super::codec::{EncodedIndex, decode_chunks, decode_terms};
+use super::codec::{EncodedChunks, decode_chunks, decode_terms, encode_terms};
+use super::terms;
 use crate::database::integer;
 use crate::error::{Failure, corrupt};
 use crate::json::{json, optional_json, to_json};
@@ -31,13 +32,14 @@ pub(super) fn find(db: &Connection, collection: &Collection) -> Result<Option<Fo
     Ok(found.optional()?)
 }
 
-/// Stores a document in the place of the one of this id.
+/// Stores a document in the place of the one of this id; gives the numbers of its terms, too, in their order.
 pub(super) fn replace(
     db: &Connection,
     collection: &Collection,
     new: &NewDocument,
-    index: &EncodedIndex,
-) -> Result<Generation, Failure> {
+    counts: &TermCounts,
+    chunks: &EncodedChunks,
+) -> Result<(Generation, Vec<(u32, u32)>), Failure> {
     let found = match find(db, collection)? {
         Some(found) => found,
         None => create(db, collection)?,
@@ -45,23 +47,20 @@ pub(super) fn replace(
     let space = VectorSpace::admit(found.space.as_ref(), new)?;
     delete(db, found.number, &new.document.id)?;
     let (job, place) = new.job.as_ref().map(|(job, place)| (job.as_str(), *place)).unzip();
+    let id = new.document.id.as_str();
+    let document = to_json(&new.document, "the document")?;
     let number = db
         .prepare_cached(
             "INSERT INTO documents (collection, id, document, job, job_index) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
-        .insert(params![
-            found.number,
-            new.document.id.as_str(),
-            to_json(&new.document, "the document")?,
-            job,
-            place
-        ])?;
+        .insert(params![found.number, id, document, job, place])?;
     insert_chunks(db, number, &new.chunks)?;
+    let numbered = terms::number(db, found.number, counts)?;
     db.prepare_cached(
         "INSERT INTO document_indexes (document, terms, chunk_terms, vectors) VALUES (?1, ?2, ?3, ?4)",
     )?
-    .execute(params![number, index.terms, index.chunk_terms, index.vectors])?;
-    set_collection(db, &found, Some(&space))
+    .execute(params![number, encode_terms(&numbered), chunks.terms, chunks.vectors])?;
+    Ok((set_collection(db, &found, Some(&space))?, numbered))
 }
 
 /// Removes documents; unknown ids are passed over.
@@ -170,11 +169,11 @@ pub(super) fn document_chunks(
     let mut rows = indexes.query(params![found.number, id.as_str()])?;
     let Some(row) = rows.next()? else { return Ok(chunks) };
     let index = indexed_of(row, found.space.as_ref())?;
-    let terms: Vec<&str> = index.terms.iter().map(|(term, _)| term).collect();
+    let terms = terms::texts(db, found.number, &index.terms)?;
     for (chunk, index) in chunks.iter_mut().zip(index.chunks) {
         let repeated = index.terms.iter().filter_map(|(place, count)| {
             let term = terms.get(*place as usize)?;
-            Some(std::iter::repeat_n((*term).to_owned(), *count as usize))
+            Some(std::iter::repeat_n(term.clone(), *count as usize))
         });
         chunk.terms = repeated.flatten().collect();
         chunk.vector = index.vector;
@@ -267,7 +266,7 @@ fn chunk_of(row: &Row<'_>) -> Result<Chunk, Failure> {
 
 fn indexes_statement<'a>(db: &'a Connection, which: &str) -> Result<CachedStatement<'a>, Failure> {
     Ok(db.prepare_cached(&format!(
-        "SELECT d.id, d.document, i.terms, i.chunk_terms, i.vectors
+        "SELECT d.document, i.terms, i.chunk_terms, i.vectors
          FROM documents AS d JOIN document_indexes AS i ON i.document = d.number
          WHERE d.collection = ?1 {which}"
     ))?)
@@ -275,15 +274,10 @@ fn indexes_statement<'a>(db: &'a Connection, which: &str) -> Result<CachedStatem
 
 fn indexed_of(row: &Row<'_>, space: Option<&VectorSpace>) -> Result<IndexedDocument, Failure> {
     let blob = |column| Ok::<_, Failure>(row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?);
-    let document: Document = json(row, 1, "a document")?;
+    let document: Document = json(row, 0, "a document")?;
     let dimension = space.and_then(|space| space.dimension).unwrap_or(0);
-    Ok(IndexedDocument {
-        id: doc_id(row, 0)?,
-        metadata: document.metadata,
-        date: document.date,
-        terms: decode_terms(blob(2)?)?,
-        chunks: decode_chunks(blob(3)?, blob(4)?, dimension)?,
-    })
+    let chunks = decode_chunks(blob(2)?, blob(3)?, dimension)?;
+    Ok(IndexedDocument::new(&document, decode_terms(blob(1)?)?, chunks))
 }
 
 fn doc_id(row: &Row<'_>, column: usize) -> Result<DocId, Failure> {

@@ -24,6 +24,7 @@ use crate::schema::Schema;
 
 const SCHEMA: Schema = Schema {
     migrations: &[include_str!("../../migrations/journal-1.sql")],
+    page_size: 4096,
     durable: true,
     secure_delete: false,
 };

@@ -2,20 +2,15 @@
 
 use std::collections::HashMap;
 
-use crate::chunk::NewDocument;
+use crate::chunk::{Document, NewDocument};
 use crate::clock::Timestamp;
 use crate::id::DocId;
 use crate::metadata::Metadata;
 
-/// A document as the index takes it: each term once, with counts.
+/// The words of a document, counted: each term once.
 #[derive(Clone, Debug, PartialEq)]
-pub struct IndexedDocument {
-    /// The document's id.
-    pub id: DocId,
-    /// What filters compare with.
-    pub metadata: Metadata,
-    /// What `date_range` compares with.
-    pub date: Option<Timestamp>,
+#[non_exhaustive]
+pub struct CountedDocument {
     /// Every term of the document and of its chunks, with its count in the document as a whole, which is zero
     /// where only a chunk has it.
     pub terms: TermCounts,
@@ -23,17 +18,33 @@ pub struct IndexedDocument {
     pub chunks: Vec<IndexedChunk>,
 }
 
+/// A document as the index takes it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct IndexedDocument {
+    /// The document's id.
+    pub id: DocId,
+    /// What filters compare with.
+    pub metadata: Metadata,
+    /// What `date_range` compares with.
+    pub date: Option<Timestamp>,
+    /// The numbers of its terms in the collection, in the order of [`CountedDocument::terms`], with their counts.
+    pub terms: Vec<(u32, u32)>,
+    /// Its chunks in order.
+    pub chunks: Vec<IndexedChunk>,
+}
+
 /// A chunk as the index takes it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IndexedChunk {
-    /// Places in the document's [`TermCounts`], each with its count in the chunk.
+    /// Places among the terms of the document, rising, each with its count in the chunk.
     pub terms: Vec<(u32, u32)>,
     /// The vector, if there is one.
     pub vector: Option<Vec<f32>>,
 }
 
-impl IndexedDocument {
-    /// What the index needs of `document`.
+impl CountedDocument {
+    /// Counts the words of `document`.
     pub fn new(document: &NewDocument) -> Self {
         let mut places = HashMap::new();
         let mut terms = TermCounts::default();
@@ -51,8 +62,20 @@ impl IndexedDocument {
             IndexedChunk { terms: counts, vector: chunk.vector.clone() }
         });
         let chunks = chunks.collect();
-        let inner = &document.document;
-        Self { id: inner.id.clone(), metadata: inner.metadata.clone(), date: inner.date, terms, chunks }
+        Self { terms, chunks }
+    }
+}
+
+impl IndexedDocument {
+    /// What the index needs of `document`, whose terms have numbers by now.
+    pub fn new(document: &Document, terms: Vec<(u32, u32)>, chunks: Vec<IndexedChunk>) -> Self {
+        Self {
+            id: document.id.clone(),
+            metadata: document.metadata.clone(),
+            date: document.date,
+            terms,
+            chunks,
+        }
     }
 }
 
@@ -117,9 +140,9 @@ mod tests {
         let document = Document::new(DocId::new("d").unwrap(), "file:///d", "text/plain");
         let chunks =
             vec![Chunk::new(0, 0, "b a b", words("b a b")), Chunk::new(1, 6, "title a", words("title a"))];
-        let indexed = IndexedDocument::new(&NewDocument::new(document, chunks, words("a b b a"), "e"));
-        assert_eq!(indexed.terms.iter().collect::<Vec<_>>(), [("a", 2), ("b", 2), ("title", 0)]);
-        assert_eq!(indexed.chunks[0].terms, [(0, 1), (1, 2)]);
-        assert_eq!(indexed.chunks[1].terms, [(0, 1), (2, 1)]);
+        let counted = CountedDocument::new(&NewDocument::new(document, chunks, words("a b b a"), "e"));
+        assert_eq!(counted.terms.iter().collect::<Vec<_>>(), [("a", 2), ("b", 2), ("title", 0)]);
+        assert_eq!(counted.chunks[0].terms, [(0, 1), (1, 2)]);
+        assert_eq!(counted.chunks[1].terms, [(0, 1), (2, 1)]);
     }
 }

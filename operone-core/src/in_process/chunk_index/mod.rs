@@ -19,7 +19,7 @@ use crate::filter::Filter;
 use crate::id::DocId;
 use crate::metadata::Metadata;
 
-pub use document::{IndexedChunk, IndexedDocument, TermCounts};
+pub use document::{CountedDocument, IndexedChunk, IndexedDocument, TermCounts};
 pub use space::VectorSpace;
 
 use postings::{Postings, QueryTerm};
@@ -78,24 +78,38 @@ impl ChunkIndex {
         self.by_id.is_empty()
     }
 
-    /// Adds a document, or replaces the one of this id. Its vectors must have the dimension of the others:
-    /// [`VectorSpace`] checks that; a longer one is cut, a shorter one filled up with zeros.
+    /// The number of a term, a new one where it has none. Numbers of terms that no document has any more are
+    /// given again.
+    pub fn number(&mut self, term: &str) -> u32 {
+        self.terms.intern(term)
+    }
+
+    /// Takes over the number that the store gave to a term. A store gives all numbers or none, dense from 0, and
+    /// each to one term for ever; to learn one again changes nothing.
+    pub fn learn(&mut self, number: u32, term: &str) {
+        self.terms.learn(number, term);
+    }
+
+    /// Adds a document, or replaces the one of this id. Its terms must have been numbered or learnt before, and
+    /// its vectors must have the dimension of the others, which [`VectorSpace`] checks; a longer one is cut, a
+    /// shorter one filled up with zeros.
     pub fn insert(&mut self, document: &IndexedDocument) {
-        self.remove(&document.id);
+        let terms_before = self.take_out(&document.id);
         let slot = self.free_documents.pop().unwrap_or_else(|| {
             self.documents.push(None);
             self.documents.len() as u32 - 1
         });
-        let terms: Box<[u32]> = document.terms.iter().map(|(term, _)| self.terms.intern(term)).collect();
-        let counted = terms.iter().zip(document.terms.iter()).map(|(term, (_, count))| (*term, count));
-        self.by_document.insert(slot, counted);
+        self.by_document.insert(slot, document.terms.iter().copied());
         let rows: Box<[u32]> = (0..document.chunks.len()).map(|_| self.free_row()).collect();
         for (ordinal, (row, chunk)) in (0..).zip(rows.iter().zip(&document.chunks)) {
             if let Some(place) = self.chunks.get_mut(*row as usize) {
                 *place = Place { document: slot, ordinal };
             }
-            let global = |(term, count): &(u32, u32)| Some((*terms.get(*term as usize)?, *count));
-            self.by_chunk.insert(*row, chunk.terms.iter().filter_map(global));
+            let numbered = |(place, count): &(u32, u32)| {
+                let (term, _) = document.terms.get(*place as usize)?;
+                Some((*term, *count))
+            };
+            self.by_chunk.insert(*row, chunk.terms.iter().filter_map(numbered));
             if let Some(vector) = &chunk.vector {
                 self.vectors.set(*row, vector);
             }
@@ -103,29 +117,17 @@ impl ChunkIndex {
         self.by_id.insert(document.id.clone(), slot);
         if let Some(entry) = self.documents.get_mut(slot as usize) {
             let (id, metadata) = (document.id.clone(), document.metadata.clone());
+            let terms = document.terms.iter().map(|(term, _)| *term).collect();
             *entry = Some(Entry { id, metadata, date: document.date, terms, rows });
         }
+        // Only now, so that a term which both versions have keeps its number.
+        self.forget_unused(&terms_before.unwrap_or_default());
     }
 
     /// Removes a document with its chunks; tells whether it was there.
     pub fn remove(&mut self, id: &DocId) -> bool {
-        let Some(slot) = self.by_id.remove(id) else { return false };
-        let Some(entry) = self.documents.get_mut(slot as usize).and_then(Option::take) else { return false };
-        let mut rows = entry.rows.into_vec();
-        rows.sort_unstable();
-        self.by_document.remove(&[slot], &entry.terms);
-        self.by_chunk.remove(&rows, &entry.terms);
-        for row in &rows {
-            self.vectors.unset(*row);
-        }
-        for term in &entry.terms {
-            if self.by_document.containing(*term) == 0 && self.by_chunk.containing(*term) == 0 {
-                self.terms.forget(*term);
-            }
-        }
-        self.free_documents.push(slot);
-        // The lowest free row is taken next, so that lists stay sorted with little moving.
-        self.free_rows.extend(rows.into_iter().rev());
+        let Some(terms) = self.take_out(id) else { return false };
+        self.forget_unused(&terms);
         if self.by_id.is_empty() {
             *self = Self::default();
         }
@@ -186,6 +188,31 @@ impl ChunkIndex {
             Scores { dense: dense.map(|(query, vector)| vectors::cosine(query, vector)), lexical }
         };
         Ok(query.keys.iter().map(scores).collect())
+    }
+
+    /// Removes a document but for its terms, which it gives.
+    fn take_out(&mut self, id: &DocId) -> Option<Box<[u32]>> {
+        let slot = self.by_id.remove(id)?;
+        let entry = self.documents.get_mut(slot as usize)?.take()?;
+        let mut rows = entry.rows.into_vec();
+        rows.sort_unstable();
+        self.by_document.remove(&[slot], &entry.terms);
+        self.by_chunk.remove(&rows, &entry.terms);
+        for row in &rows {
+            self.vectors.unset(*row);
+        }
+        self.free_documents.push(slot);
+        // The lowest free row is taken next, so that lists stay sorted with little moving.
+        self.free_rows.extend(rows.into_iter().rev());
+        Some(entry.terms)
+    }
+
+    fn forget_unused(&mut self, terms: &[u32]) {
+        for term in terms {
+            if self.by_document.containing(*term) == 0 && self.by_chunk.containing(*term) == 0 {
+                self.terms.forget(*term);
+            }
+        }
     }
 
     fn free_row(&mut self) -> u32 {

@@ -10,7 +10,9 @@ pub(super) struct Terms {
     short: HashMap<Short, u32>,
     long: HashMap<Box<str>, u32>,
     names: Vec<Option<Name>>,
+    /// Numbers to be given again; none where somebody else gives them.
     free: Vec<u32>,
+    given_elsewhere: bool,
 }
 
 /// At most 15 bytes, filled up with zeros, and their number.
@@ -30,14 +32,36 @@ impl Terms {
         }
     }
 
+    /// The number of a term, a new one where it has none.
     pub(super) fn intern(&mut self, term: &str) -> u32 {
         if let Some(number) = self.get(term) {
             return number;
         }
-        let number = self.free.pop().unwrap_or_else(|| {
-            self.names.push(None);
-            self.names.len() as u32 - 1
-        });
+        let number = self.free.pop().unwrap_or(self.names.len() as u32);
+        self.name(number, term);
+        number
+    }
+
+    /// Takes over the number that somebody else gave to a term.
+    pub(super) fn learn(&mut self, number: u32, term: &str) {
+        self.given_elsewhere = true;
+        if self.get(term).is_none() {
+            self.name(number, term);
+        }
+    }
+
+    pub(super) fn forget(&mut self, number: u32) {
+        let Some(name) = self.names.get_mut(number as usize).and_then(Option::take) else { return };
+        match name {
+            Name::Short(short) => self.short.remove(&short),
+            Name::Long(long) => self.long.remove(&long),
+        };
+        if !self.given_elsewhere {
+            self.free.push(number);
+        }
+    }
+
+    fn name(&mut self, number: u32, term: &str) {
         let name = match short(term) {
             Some(short) => {
                 self.short.insert(short, number);
@@ -48,19 +72,13 @@ impl Terms {
                 Name::Long(term.into())
             }
         };
-        if let Some(place) = self.names.get_mut(number as usize) {
+        let place = number as usize;
+        if self.names.len() <= place {
+            self.names.resize_with(place + 1, || None);
+        }
+        if let Some(place) = self.names.get_mut(place) {
             *place = Some(name);
         }
-        number
-    }
-
-    pub(super) fn forget(&mut self, number: u32) {
-        let Some(name) = self.names.get_mut(number as usize).and_then(Option::take) else { return };
-        match name {
-            Name::Short(short) => self.short.remove(&short),
-            Name::Long(long) => self.long.remove(&long),
-        };
-        self.free.push(number);
     }
 }
 
