@@ -18,7 +18,7 @@
 //!
 //! | feature | what it adds |
 //! | --- | --- |
-//! | `conformance` | each contract as tests that any backend can run, see [`conformance`](mod@conformance) |
+//! | `conformance` | each contract as tests that any backend can run: the module `conformance` |
 
 pub mod clock;
 pub mod error; // read this first: every contract returns it
