@@ -13,7 +13,7 @@
 //! let model = ScriptedModel::new(vec![ScriptedTurn::text(["Hello", " there."])]);
 //! let end = Agent::new(Arc::new(model)).run("Say hello").await?;
 //! assert_eq!(end.output.as_deref(), Some("Hello there."));
-//! # operone_core::Result::Ok(()) }).unwrap();
+//! # Ok::<(), operone_core::Error>(()) }).unwrap();
 //! ```
 //!
 //! | feature | what it adds |

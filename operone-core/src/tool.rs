@@ -41,7 +41,7 @@ use crate::id::{AgentId, TenantId, ToolName, WorkId};
 /// let handle = ToolHandle::new(Add);
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// assert_eq!(handle.call(&ToolContext::default(), json!({"a": 1, "b": 2})).await?, json!(3));
-/// # operone_core::Result::Ok(()) }).unwrap();
+/// # Ok::<(), operone_core::Error>(()) }).unwrap();
 /// ```
 pub trait Tool: Send + Sync + 'static {
     /// What the tool is called with.

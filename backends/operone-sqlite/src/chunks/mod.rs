@@ -33,7 +33,8 @@ const SCHEMA: Schema = Schema {
 /// both.
 ///
 /// What was acknowledged survives the end of the process and a loss of power. The first query of a collection
-/// loads its index, about a second for a hundred thousand chunks; other calls on that collection wait meanwhile.
+/// loads its index, one to two seconds for a hundred thousand chunks; its other searches wait meanwhile, and so does a
+/// write to it with all writes behind it.
 #[derive(Clone, Debug)]
 pub struct SqliteChunkStore {
     database: Database,
