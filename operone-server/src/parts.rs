@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use operone_core::agent::RunServices;
-use operone_core::chunk::ChunkStore;
+use operone_core::chunk::{ChunkStore, Collection, Level, LexicalQuery};
 use operone_core::embed::Embedder;
-use operone_core::id::Ids;
+use operone_core::id::{Ids, TenantId};
 use operone_core::memory::Recall;
 use operone_core::retrieve::Retriever;
 use operone_core::work::{Doorbell, Workers};
@@ -68,10 +68,18 @@ impl Background {
 }
 
 impl Parts {
-    /// Starts the background workers: they take up what an earlier life of the server left.
+    /// Starts the background workers: they take up what an earlier life of the server left. Reads the search index
+    /// of the documents meanwhile, so that the first query need not wait for it.
     pub fn start_workers(&self) {
         let (workers, stop) = (self.workers.clone(), self.background.stop.clone());
         self.background.spawn(async move { workers.run(stop).await });
+        let chunks = Arc::clone(&self.chunks);
+        self.background.spawn(async move {
+            let nothing = LexicalQuery { terms: &[], level: Level::default(), filter: None, limit: 1 };
+            if let Err(error) = chunks.lexical(&Collection::of(TenantId::local()), nothing).await {
+                tracing::warn!(%error, "the search index was not read yet");
+            }
+        });
     }
 
     /// Stops the background workers: open steps are dropped, their leases are given back.
