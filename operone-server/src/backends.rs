@@ -108,7 +108,7 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
         info: Arc::new(info),
         allowed_hosts: allowed_hosts(config),
         background: Background::new(background),
-        folder,
+        _folder: folder,
     })
 }
 

@@ -140,6 +140,23 @@ const DEFAULT_MODEL: &str = "gpt-4.1-mini";
 const SERVICES: [&str; 3] = ["DATABASE_URL", "REDIS_URL", "QDRANT_URL"];
 
 impl Config {
+    /// What a program that nests the server would use: everything in one folder, for this machine alone, no language
+    /// model, no look at the environment. `program` is an `operone-server`, for runs and parsers of their own.
+    pub fn local(data: impl Into<PathBuf>, program: impl Into<PathBuf>) -> Self {
+        let data = data.into();
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            internal: None,
+            api_url: None,
+            workspace: data.join("workspace"),
+            data,
+            files_roots: None,
+            allow_egress: Vec::new(),
+            model: None,
+            program: program.into(),
+        }
+    }
+
     /// Brings the command line and the environment together.
     pub fn new(arguments: Arguments) -> Result<Self> {
         let Serve { listen, internal_listen, data, workspace, files_root, allow_egress, role } =

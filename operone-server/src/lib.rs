@@ -1,4 +1,20 @@
 //! The HTTP server of Operone: a router over the contracts of `operone-core`, and what is needed to serve it.
+//!
+//! The program `operone-server` is thin. A program of yours can serve the same routes on a listener of its own:
+//!
+//! ```no_run
+//! use operone_server::{Config, Listeners, assemble, serve};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::local("operone-data", "/usr/local/bin/operone-server");
+//! let parts = assemble(&config, tokio::runtime::Handle::current()).await?;
+//! let public = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! serve(Listeners { public, internal: None }, parts, std::future::pending()).await;
+//! # Ok(()) }
+//! ```
+//!
+//! Or nest [`router`] in an axum app, with [`Parts::start_workers`] and [`Parts::shutdown`] around it.
 
 mod backends;
 mod capabilities;

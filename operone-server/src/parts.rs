@@ -36,8 +36,7 @@ pub struct Parts {
     pub(crate) allowed_hosts: AllowedHosts,
     pub(crate) background: Background,
     /// Keeps other processes out of the data folder for as long as anything here lives.
-    #[allow(dead_code, reason = "held for its lock")]
-    pub(crate) folder: Arc<DataFolder>,
+    pub(crate) _folder: Arc<DataFolder>,
 }
 
 /// Where work runs that no request waits for.
