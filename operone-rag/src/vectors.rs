@@ -28,6 +28,11 @@ impl Vectors {
         self.embedder.info()
     }
 
+    /// Forgets the kept vectors of these texts.
+    pub(crate) async fn forget(&self, hashes: &[ContentHash]) -> Result<()> {
+        self.cache.remove(hashes).await
+    }
+
     pub(crate) fn tokenizer(&self) -> Arc<dyn Tokenizer> {
         self.embedder.tokenizer()
     }

@@ -12,7 +12,7 @@ use operone_core::event::EventBus;
 use operone_core::id::{Ids, SystemIds};
 use operone_core::in_process::{ExtractiveModel, InProcessBus};
 use operone_core::journal::{Journal, WorkKind};
-use operone_core::memory::Recall;
+use operone_core::memory::{MemoryStore, Recall};
 use operone_core::model::LanguageModel;
 use operone_core::retrieve::Retriever;
 use operone_core::work::{Doorbell, Workers};
@@ -49,7 +49,7 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
 
     let journal: Arc<dyn Journal> =
         Arc::new(SqliteJournal::open(data.join("journal.db"), Arc::clone(&clock))?);
-    let memories = Arc::new(SqliteMemoryStore::open(data.join("memory.db"))?);
+    let memories: Arc<dyn MemoryStore> = Arc::new(SqliteMemoryStore::open(data.join("memory.db"))?);
     let chunks: Arc<dyn ChunkStore> = Arc::new(SqliteChunkStore::open(data.join("chunks.db"))?);
     let cache = Arc::new(SqliteEmbeddingCache::open(data.join("cache.db"))?);
     let bus: Arc<dyn EventBus> = Arc::new(InProcessBus::default());
@@ -60,7 +60,8 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
     let embedder: Arc<dyn Embedder> = Arc::new(operone_embed::bundled());
     let retriever: Arc<dyn Retriever> =
         Arc::new(HybridRetriever::new(Arc::clone(&chunks), Arc::clone(&embedder), Arc::clone(&cache) as _));
-    let memory: Arc<dyn Recall> = Arc::new(Memory::new(memories, Arc::clone(&clock), Arc::clone(&ids)));
+    let memory: Arc<dyn Recall> =
+        Arc::new(Memory::new(Arc::clone(&memories), Arc::clone(&clock), Arc::clone(&ids)));
     let files = match &config.files_roots {
         None => FileSource::any_readable(),
         Some(roots) => FileSource::below(roots),
@@ -88,7 +89,7 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
     let processes = Processes::new(config.program.clone(), services.clone(), Arc::clone(&capabilities));
     let in_process = AgentHandler::new(services.clone(), Arc::clone(&capabilities) as _);
     let runs = RunHandler::new(in_process, processes.clone());
-    let jobs = IngestHandler::new(ingestor, Arc::clone(&journal), bus);
+    let jobs = IngestHandler::new(ingestor.clone(), Arc::clone(&journal), bus);
     let doorbell = Doorbell::default();
     let workers = Workers::new(journal, doorbell.clone(), format!("server-{}", ids.next()))
         .with_handler(WorkKind::AGENT, Arc::new(runs), AGENTS_AT_ONCE)
@@ -104,7 +105,9 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
         retriever,
         embedder,
         chunks,
+        ingestor,
         memory,
+        memories,
         info: Arc::new(info),
         allowed_hosts: allowed_hosts(config),
         background: Background::new(background),

@@ -6,9 +6,10 @@ use operone_core::agent::RunServices;
 use operone_core::chunk::{ChunkStore, Collection, Level, LexicalQuery};
 use operone_core::embed::Embedder;
 use operone_core::id::{Ids, TenantId};
-use operone_core::memory::Recall;
+use operone_core::memory::{MemoryStore, Recall};
 use operone_core::retrieve::Retriever;
 use operone_core::work::{Doorbell, Workers};
+use operone_rag::ingest::Ingestor;
 use operone_sqlite::DataFolder;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +32,9 @@ pub struct Parts {
     pub(crate) retriever: Arc<dyn Retriever>,
     pub(crate) embedder: Arc<dyn Embedder>,
     pub(crate) chunks: Arc<dyn ChunkStore>,
+    pub(crate) ingestor: Ingestor,
     pub(crate) memory: Arc<dyn Recall>,
+    pub(crate) memories: Arc<dyn MemoryStore>,
     pub(crate) info: Arc<Info>,
     pub(crate) allowed_hosts: AllowedHosts,
     pub(crate) background: Background,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use operone_core::agent::{AgentSpec, Resources};
+use operone_core::chunk::Document;
 use operone_core::clock::Timestamp;
 use operone_core::error::ErrorReport;
 use operone_core::filter::{DateRange, Filter};
@@ -263,6 +264,40 @@ impl JobView {
 }
 
 #[derive(Serialize)]
+pub(crate) struct Documents {
+    pub(crate) documents: Vec<DocumentView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct DocumentView {
+    doc_id: String,
+    uri: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    media_type: String,
+    metadata: Metadata,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    date: Option<Timestamp>,
+    chunks: u32,
+}
+
+impl DocumentView {
+    pub(crate) fn new(document: Document) -> Self {
+        Self {
+            doc_id: document.id.to_string(),
+            uri: document.uri,
+            title: document.title,
+            media_type: document.media_type,
+            metadata: document.metadata,
+            date: document.date,
+            chunks: document.chunks,
+        }
+    }
+}
+
+#[derive(Serialize)]
 pub(crate) struct JobCancelled {
     pub(crate) job_id: String,
     pub(crate) status: &'static str,
@@ -381,6 +416,17 @@ pub(crate) struct ReadMemories {
 #[derive(Serialize)]
 pub(crate) struct ReadEntries {
     pub(crate) entries: Vec<ReadEntry>,
+}
+
+/// A memory as `GET /memory/{id}` shows it.
+#[derive(Serialize)]
+pub(crate) struct MemoryView {
+    pub(crate) id: String,
+    pub(crate) scope: String,
+    pub(crate) content: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tags: Vec<String>,
+    pub(crate) created_at: Timestamp,
 }
 
 #[derive(Serialize)]

@@ -121,6 +121,18 @@ impl Ingestor {
         }
     }
 
+    /// Removes a document with its chunks, and the kept vectors of their texts. One that is not there is `NotFound`.
+    /// Another document with the same text has it embedded again when it is ingested the next time.
+    pub async fn remove_document(&self, collection: &Collection, id: &DocId) -> Result<()> {
+        if self.store.document(collection, id).await?.is_none() {
+            return Err(Error::not_found(format!("there is no document {id}")));
+        }
+        let chunks = self.store.document_chunks(collection, id).await?;
+        let hashes: Vec<ContentHash> = chunks.iter().map(|chunk| chunk.hash).collect();
+        self.store.remove(collection, std::slice::from_ref(id)).await?;
+        self.vectors.forget(&hashes).await
+    }
+
     /// What a job that was cut off had stored, by the place in the job.
     pub(super) async fn stored_by(
         &self,

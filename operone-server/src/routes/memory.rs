@@ -6,13 +6,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use operone_core::cache::ContentHash;
 use operone_core::error::{Error, Result};
-use operone_core::id::TenantId;
+use operone_core::id::{MemoryId, TenantId};
 use operone_core::memory::{NewMemory, RecallQuery, Recalled, Scope, ScopeKey};
 
 use crate::error::{ApiError, ApiResult, FieldError};
-use crate::extract::{Body, Params, Tenant};
+use crate::extract::{Body, Id, Params, Tenant};
 use crate::parts::Parts;
-use crate::wire::{ReadEntries, ReadEntry, ReadMemories, WriteMemories, WrittenMemories};
+use crate::wire::{MemoryView, ReadEntries, ReadEntry, ReadMemories, WriteMemories, WrittenMemories};
 
 pub(super) async fn write(
     State(parts): State<Parts>,
@@ -72,6 +72,38 @@ pub(super) async fn search(
     Body(read): Body<ReadMemories>,
 ) -> ApiResult<Json<ReadEntries>> {
     Ok(Json(entries(recall(&parts, tenant, read).await?)))
+}
+
+pub(super) async fn show(
+    State(parts): State<Parts>,
+    Tenant(tenant): Tenant,
+    Id(memory_id): Id<MemoryId>,
+) -> ApiResult<Json<MemoryView>> {
+    let found = parts.memories.get(&tenant, &memory_id).await?;
+    let (scope, entry) = found.ok_or_else(|| unknown(&memory_id))?;
+    Ok(Json(MemoryView {
+        id: entry.id.to_string(),
+        scope: scope.scope.as_str().to_owned(),
+        content: entry.content,
+        tags: entry.tags,
+        created_at: entry.recorded_at,
+    }))
+}
+
+/// Erases a memory: its text is gone from the store's files when this answers.
+pub(super) async fn erase(
+    State(parts): State<Parts>,
+    Tenant(tenant): Tenant,
+    Id(memory_id): Id<MemoryId>,
+) -> ApiResult<StatusCode> {
+    let found = parts.memories.get(&tenant, &memory_id).await?;
+    let (scope, _) = found.ok_or_else(|| unknown(&memory_id))?;
+    parts.memories.erase(&scope, &[memory_id]).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn unknown(id: &MemoryId) -> Error {
+    Error::not_found(format!("there is no memory {id}"))
 }
 
 async fn recall(parts: &Parts, tenant: TenantId, read: ReadMemories) -> Result<Recalled> {

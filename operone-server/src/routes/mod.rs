@@ -6,12 +6,13 @@ mod internal;
 mod memory;
 mod operations;
 mod rag;
+mod steps;
 mod tools;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
@@ -39,12 +40,16 @@ pub fn router(parts: Parts) -> Router {
         .route("/agents/{agent_id}/start", post(agents::start))
         .route("/agents/{agent_id}/cancel", post(agents::cancel))
         .route("/agents/{agent_id}/events", get(agents::events))
+        .route("/agents/{agent_id}/steps", get(steps::list))
         .route("/tools", get(tools::list))
         .route("/tools/invoke", post(tools::invoke))
         .route("/rag/query", post(rag::query))
+        .route("/rag/documents", get(rag::documents))
+        .route("/rag/documents/{doc_id}", delete(rag::remove_document))
         .route("/rag/jobs/{job_id}", get(rag::job))
         .route("/rag/jobs/{job_id}/cancel", post(rag::cancel))
         .route("/memory", get(memory::read))
+        .route("/memory/{memory_id}", get(memory::show).delete(memory::erase))
         .route("/memory/search", post(memory::search))
         .route("/events", get(events::subscribe))
         .route("/healthz", get(operations::health))

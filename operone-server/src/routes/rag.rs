@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use operone_core::chunk::Collection;
-use operone_core::id::WorkId;
+use operone_core::id::{DocId, WorkId};
 use operone_core::journal::{Status, WorkKind};
 use operone_core::retrieve::RetrieveQuery;
 use operone_core::{Error, ErrorKind};
@@ -20,7 +20,8 @@ use crate::extract::{Body, Id, Params, Tenant};
 use crate::limits;
 use crate::parts::Parts;
 use crate::wire::{
-    HitView, IngestBatch, IngestOptions, IngestStarted, JobCancelled, JobView, RagQuery, RagResults,
+    DocumentView, Documents, HitView, IngestBatch, IngestOptions, IngestStarted, JobCancelled, JobView,
+    RagQuery, RagResults,
 };
 
 pub(super) async fn ingest_batch(
@@ -85,6 +86,32 @@ pub(super) async fn cancel(
         ended => ended.as_str(),
     };
     Ok((StatusCode::ACCEPTED, Json(JobCancelled { job_id: job_id.to_string(), status })))
+}
+
+#[derive(Deserialize)]
+pub(super) struct DocumentPage {
+    after: Option<DocId>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn documents(
+    State(parts): State<Parts>,
+    Tenant(tenant): Tenant,
+    Params(DocumentPage { after, limit }): Params<DocumentPage>,
+) -> ApiResult<Json<Documents>> {
+    let limit = limit.unwrap_or(limits::PAGE).clamp(1, limits::PAGE);
+    let documents = parts.chunks.documents(&Collection::of(tenant), after.as_ref(), limit).await?;
+    let next = documents.last().filter(|_| documents.len() == limit).map(|document| document.id.to_string());
+    Ok(Json(Documents { documents: documents.into_iter().map(DocumentView::new).collect(), next }))
+}
+
+pub(super) async fn remove_document(
+    State(parts): State<Parts>,
+    Tenant(tenant): Tenant,
+    Id(doc_id): Id<DocId>,
+) -> ApiResult<StatusCode> {
+    parts.ingestor.remove_document(&Collection::of(tenant), &doc_id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn query(

@@ -109,6 +109,24 @@ fn the_stream_tells_each_step_and_ends_with_end() {
 }
 
 #[test]
+fn the_steps_of_a_run_are_listed() {
+    let data = folder();
+    let server = Server::start(data.path());
+    remember(&server);
+    let agent_id =
+        server.create_agent(json!({"goal": "Which mode does the user prefer?", "capabilities": ["memory"]}));
+    assert_eq!(server.get(&format!("/agents/{agent_id}/steps")).status, 404);
+    server.post(&format!("/agents/{agent_id}/start"), json!({}));
+    server.wait_for_agent(&agent_id);
+    let steps = server.get(&format!("/agents/{agent_id}/steps")).json()["steps"].as_array().unwrap().clone();
+    let shown: Vec<(&Value, &Value)> = steps.iter().map(|step| (&step["action"], &step["status"])).collect();
+    let (think, tool, ok) = (json!("think"), json!("tool"), json!("ok"));
+    assert_eq!(shown, [(&think, &ok), (&tool, &ok), (&think, &ok)]);
+    assert_eq!((&steps[1]["tool"], &steps[1]["step_id"]), (&json!("memory.read"), &json!(2)));
+    assert!(steps[1]["inputs"]["query"].is_string() && steps[1]["duration_ms"].is_u64());
+}
+
+#[test]
 fn a_cursor_that_never_was_is_gone() {
     let data = folder();
     let server = Server::start(data.path());

@@ -70,6 +70,37 @@ fn memories_survive_a_kill() {
 }
 
 #[test]
+fn a_memory_is_shown_and_erased_from_the_files_too() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let written =
+        write(&server, "longterm", json!([{"content": "The code word is xylophone", "tags": ["secret"]}]));
+    let path = format!("/memory/{}", written["ids"][0].as_str().unwrap());
+    let shown = server.get(&path).json();
+    assert_eq!(
+        (&shown["content"], &shown["scope"]),
+        (&json!("The code word is xylophone"), &json!("longterm"))
+    );
+    assert_eq!(
+        server.get("/memory?query=xylophone&scope=longterm").json()["entries"].as_array().unwrap().len(),
+        1
+    );
+    assert_eq!(server.request("DELETE", &path, &[], None).status, 204);
+    assert_eq!((server.get(&path).status, server.request("DELETE", &path, &[], None).status), (404, 404));
+    assert!(
+        server.get("/memory?query=xylophone&scope=longterm").json()["entries"].as_array().unwrap().is_empty()
+    );
+    for file in std::fs::read_dir(data.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+    {
+        let bytes = std::fs::read(&file).unwrap();
+        assert!(!bytes.windows(9).any(|window| window == b"xylophone"), "{}", file.display());
+    }
+}
+
+#[test]
 fn a_batch_with_a_fault_writes_nothing_and_names_each_fault() {
     let data = folder();
     let server = Server::start(data.path());

@@ -122,6 +122,30 @@ fn a_second_ingest_is_unchanged_and_a_changed_file_is_replaced() {
 }
 
 #[test]
+fn documents_are_listed_and_removed_with_what_was_found_in_them() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let paths =
+        [file(data.path(), "a.txt", "Apples are red."), file(data.path(), "b.txt", "Bananas are yellow.")];
+    let job = server.ingest(&[&paths[0], &paths[1]]);
+    let (mut seen, mut path) = (Vec::new(), "/rag/documents?limit=1".to_owned());
+    loop {
+        let page = server.get(&path).json();
+        seen.extend(page["documents"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/rag/documents?limit=1&after={next}");
+    }
+    assert_eq!((seen.len(), &seen[0]["chunks"]), (2, &json!(1)));
+    let found =
+        || server.post("/rag/query", json!({"query": "bananas"})).json()["results"].as_array().unwrap().len();
+    assert_eq!(found(), 1);
+    let path = format!("/rag/documents/{}", job["documents"][1]["doc_id"].as_str().unwrap());
+    assert_eq!(server.request("DELETE", &path, &[], None).status, 204);
+    assert_eq!((found(), server.request("DELETE", &path, &[], None).status), (0, 404));
+    assert_eq!(server.ingest(&[&paths[1]])["documents"][0]["status"], "indexed");
+}
+
+#[test]
 fn a_job_is_shown_in_pages() {
     let data = folder();
     let server = Server::start(data.path());
