@@ -19,7 +19,9 @@ use crate::limits;
 use crate::parts::Parts;
 use crate::process::Limits;
 use crate::sse;
-use crate::wire::{AgentPage, AgentRun, AgentView, CreateAgent, CreateAgents, CreatedAgent, CreatedAgents};
+use crate::wire::agents::{
+    AgentPage, AgentRun, AgentView, CreateAgent, CreateAgents, CreatedAgent, CreatedAgents,
+};
 
 pub(super) async fn create(
     State(parts): State<Parts>,

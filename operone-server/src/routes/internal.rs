@@ -15,7 +15,7 @@ use super::agents::enqueue;
 use crate::error::{ApiError, ApiResult, FieldError};
 use crate::extract::{Body, Tenant};
 use crate::parts::Parts;
-use crate::wire::{StartWorker, StartedWorker};
+use crate::wire::agents::{StartWorker, StartedWorker};
 
 /// Starts a process that takes the agent's run; an agent without an open run gets a new one.
 pub(super) async fn start_worker(

@@ -12,7 +12,7 @@ use operone_core::memory::{NewMemory, RecallQuery, Recalled, Scope, ScopeKey};
 use crate::error::{ApiError, ApiResult, FieldError};
 use crate::extract::{Body, Id, Params, Tenant};
 use crate::parts::Parts;
-use crate::wire::{MemoryView, ReadEntries, ReadEntry, ReadMemories, WriteMemories, WrittenMemories};
+use crate::wire::memory::{MemoryView, ReadEntries, ReadEntry, ReadMemories, WriteMemories, WrittenMemories};
 
 pub(super) async fn write(
     State(parts): State<Parts>,

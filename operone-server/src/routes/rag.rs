@@ -19,7 +19,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::extract::{Body, Id, Params, Tenant};
 use crate::limits;
 use crate::parts::Parts;
-use crate::wire::{
+use crate::wire::rag::{
     DocumentView, Documents, HitView, IngestBatch, IngestOptions, IngestStarted, JobCancelled, JobView,
     RagQuery, RagResults,
 };

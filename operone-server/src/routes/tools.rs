@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Body, Tenant};
 use crate::parts::Parts;
-use crate::wire::{ErrorView, InvokeTool, InvokedTool};
+use crate::wire::ErrorView;
+use crate::wire::agents::{InvokeTool, InvokedTool};
 
 pub(super) async fn list(State(parts): State<Parts>, Tenant(tenant): Tenant) -> ApiResult<Json<Value>> {
     let mut tools = Vec::new();

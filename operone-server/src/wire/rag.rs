@@ -1,0 +1,229 @@
+//! Ingest and retrieval on the wire.
+
+use std::collections::BTreeMap;
+
+use operone_core::chunk::Document;
+use operone_core::clock::Timestamp;
+use operone_core::filter::{DateRange, Filter};
+use operone_core::metadata::{Metadata, MetadataValue};
+use operone_core::retrieve::Hit;
+use operone_rag::ingest::{self, DocumentStatus, JobStatus};
+use serde::{Deserialize, Serialize};
+
+use super::ErrorView;
+use crate::error::{ApiError, ApiResult};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IngestBatch {
+    pub(crate) documents: Vec<IngestDocument>,
+    #[serde(default)]
+    pub(crate) options: IngestOptions,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IngestDocument {
+    pub(crate) source: String,
+    #[serde(default)]
+    pub(crate) metadata: Metadata,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IngestOptions {
+    pub(crate) chunk_size: Option<usize>,
+    pub(crate) overlap: Option<usize>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct IngestStarted {
+    pub(crate) job_id: String,
+    pub(crate) status: &'static str,
+    pub(crate) count: usize,
+}
+
+/// A job as `GET /rag/jobs/{id}` shows it.
+#[derive(Serialize)]
+pub(crate) struct JobView {
+    job_id: String,
+    status: JobStatus,
+    count: usize,
+    done: usize,
+    failed: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorView>,
+    documents: Vec<JobDocument>,
+}
+
+#[derive(Serialize)]
+struct JobDocument {
+    index: u32,
+    source: String,
+    status: DocumentStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doc_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chunks: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorView>,
+}
+
+impl JobView {
+    pub(crate) fn new(job: ingest::JobView) -> Self {
+        let documents =
+            job.documents.into_iter().map(|ingest::JobDocument { index, outcome, .. }| JobDocument {
+                index,
+                source: outcome.source,
+                status: outcome.status,
+                doc_id: outcome.doc_id.map(|id| id.to_string()),
+                chunks: outcome.chunks,
+                error: outcome.error.map(ErrorView::new),
+            });
+        Self {
+            job_id: job.id.to_string(),
+            status: job.status,
+            count: job.count,
+            done: job.done,
+            failed: job.failed,
+            error: job.error.map(ErrorView::new),
+            documents: documents.collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct Documents {
+    pub(crate) documents: Vec<DocumentView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct DocumentView {
+    doc_id: String,
+    uri: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    media_type: String,
+    metadata: Metadata,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    date: Option<Timestamp>,
+    chunks: u32,
+}
+
+impl DocumentView {
+    pub(crate) fn new(document: Document) -> Self {
+        Self {
+            doc_id: document.id.to_string(),
+            uri: document.uri,
+            title: document.title,
+            media_type: document.media_type,
+            metadata: document.metadata,
+            date: document.date,
+            chunks: document.chunks,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct JobCancelled {
+    pub(crate) job_id: String,
+    pub(crate) status: &'static str,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RagQuery {
+    pub(crate) query: String,
+    pub(crate) top_k: Option<usize>,
+    #[serde(default)]
+    pub(crate) filters: Filters,
+}
+
+/// `date_range`, `where`, and equality on any other key.
+#[derive(Default, Deserialize)]
+pub(crate) struct Filters {
+    date_range: Option<(String, String)>,
+    #[serde(rename = "where")]
+    condition: Option<Filter>,
+    #[serde(flatten)]
+    equal: BTreeMap<String, MetadataValue>,
+}
+
+impl Filters {
+    pub(crate) fn into_filter(self) -> ApiResult<Option<Filter>> {
+        let mut all = Vec::new();
+        if let Some((from, to)) = self.date_range {
+            let range =
+                DateRange::parse(&from, &to).map_err(|error| ApiError::at("/filters/date_range", &error))?;
+            all.push(Filter::DateRange(range));
+        }
+        if !self.equal.is_empty() {
+            all.push(Filter::Eq(self.equal));
+        }
+        all.extend(self.condition);
+        Ok(if all.len() > 1 { Some(Filter::And(all)) } else { all.pop() })
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct RagResults {
+    pub(crate) results: Vec<HitView>,
+    pub(crate) latency_ms: u64,
+}
+
+#[derive(Serialize)]
+pub(crate) struct HitView {
+    content: String,
+    score: f32,
+    source: SourceView,
+}
+
+#[derive(Serialize)]
+struct SourceView {
+    doc_id: String,
+    chunk_id: String,
+    uri: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<u32>,
+    start: u64,
+    end: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    heading: Vec<String>,
+}
+
+impl HitView {
+    pub(crate) fn new(hit: Hit) -> Self {
+        let Hit { content, score, source, .. } = hit;
+        let source = SourceView {
+            doc_id: source.doc_id,
+            chunk_id: source.chunk_id,
+            uri: source.uri,
+            title: source.title,
+            page: source.page,
+            start: source.start,
+            end: source.end,
+            heading: source.heading,
+        };
+        Self { content, score, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_brought_together() {
+        let filters: Filters = serde_json::from_str(
+            r#"{"date_range": ["2023-01-01", "2023-12-31"], "priority": "high", "where": {"exists": "author"}}"#,
+        )
+        .unwrap();
+        let Some(Filter::And(all)) = filters.into_filter().unwrap() else { panic!("not all of them") };
+        assert_eq!(all.len(), 3);
+        assert_eq!(Filters::default().into_filter().unwrap(), None);
+    }
+}
