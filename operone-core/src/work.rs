@@ -155,7 +155,10 @@ impl Workers {
             result = handler.run(claimed, cancelled) => result,
             _ = renewal.join_next() => return,
             () = stop.cancelled() => {
-                if let Err(error) = self.journal.release(&lease, None).await {
+                if let Err(error) = self.journal.release(&lease, None).await
+                    // The work has ended, or someone else has it.
+                    && error.code() != "lease_lost"
+                {
                     tracing::warn!(work = %lease.work, %error, "a lease was not given back and has to pass");
                 }
                 return;

@@ -80,6 +80,9 @@ pub enum Command {
         /// Processor cores
         #[arg(long)]
         cores: Option<u32>,
+        /// Milliseconds to stay after the end of the run
+        #[arg(long, default_value_t = 0)]
+        linger_ms: u64,
     },
     /// Parses documents for a server that has started this process
     #[command(hide = true)]

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use operone_core::Error;
@@ -17,7 +18,9 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
     log_to_stderr();
     let result = match arguments.command.take() {
-        Some(Command::Worker { ram_bytes, cores }) => return run_worker(ram_bytes, cores),
+        Some(Command::Worker { ram_bytes, cores, linger_ms }) => {
+            return run_worker(ram_bytes, cores, Duration::from_millis(linger_ms));
+        }
         Some(Command::Parse) => return parse::run_parser(),
         Some(Command::Check) => Config::new(arguments).and_then(|config| {
             operone_server::check(&config)?.iter().for_each(|line| println!("{line}"));

@@ -60,7 +60,8 @@ impl Processes {
 
     /// Starts a process that waits for a run of this agent. It dies when the value is dropped, and when this
     /// process dies.
-    pub(crate) fn launch(&self, spec: &AgentSpec) -> Result<Launched> {
+    /// It leaves `linger` after the end of its run.
+    pub(crate) fn launch(&self, spec: &AgentSpec, linger: Duration) -> Result<Launched> {
         let limits = spec.resources.as_ref().map(Limits::of).transpose()?.unwrap_or_default();
         let failed = |error: std::io::Error| {
             Error::new(ErrorKind::Unavailable, "the worker process cannot be started")
@@ -73,6 +74,7 @@ impl Processes {
         command
             .arg("worker")
             .args(limits.arguments())
+            .arg(format!("--linger-ms={}", linger.as_millis()))
             // Keys live in the environment: a worker gets none of it.
             .env_clear()
             .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -108,7 +110,7 @@ impl Processes {
         log.started().await;
 
         let Launched { mut child, socket } = launched;
-        let (reader, writer) = socket.into_split();
+        let (mut reader, writer) = socket.into_split();
         let (sender, mut frames) = mpsc::unbounded_channel::<ToWorker>();
         let mut tasks: JoinSet<()> = JoinSet::new();
         tasks.spawn(async move {
@@ -125,8 +127,9 @@ impl Processes {
         context.agent.clone_from(&claimed.work.new.agent);
         context.run = Some(claimed.work.new.id.clone());
         context.cancelled = cancelled.child_token();
-        let session = Session { log, model, remote, context, sender, tasks };
-        session.run(reader, cancelled).await?;
+        // The session lives until the worker has left: a worker whose socket closes stops at once.
+        let mut session = Session { log, model, remote, context, sender, tasks };
+        session.run(&mut reader, cancelled).await?;
         if tokio::time::timeout(LEAVE, child.wait()).await.is_err() {
             tracing::warn!(pid = child.id(), "a worker did not leave after its run and is killed");
         }
@@ -145,7 +148,7 @@ struct Session {
 }
 
 impl Session {
-    async fn run(mut self, mut reader: OwnedReadHalf, cancelled: CancellationToken) -> Result<()> {
+    async fn run(&mut self, reader: &mut OwnedReadHalf, cancelled: CancellationToken) -> Result<()> {
         let cancel = {
             let sender = self.sender.clone();
             async move {
@@ -155,7 +158,7 @@ impl Session {
         };
         self.tasks.spawn(cancel);
         loop {
-            let frame = protocol::read::<FromWorker>(&mut reader).await?;
+            let frame = protocol::read::<FromWorker>(reader).await?;
             let Some(frame) = frame else {
                 let detail = "the worker process died before its run had ended";
                 return Err(Error::new(ErrorKind::Unavailable, detail).with_code("worker_died"));
@@ -277,7 +280,7 @@ impl WorkHandler for RunHandler {
         if spec.resources.is_none() {
             return self.here.run(claimed, cancelled).await;
         }
-        let launched = self.processes.launch(&spec)?;
+        let launched = self.processes.launch(&spec, Duration::ZERO)?;
         self.processes.serve(launched, &claimed, cancelled).await
     }
 }

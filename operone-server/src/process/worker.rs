@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
@@ -29,7 +30,9 @@ const SERVER_GONE: &str = "server_gone";
 
 /// What `operone-server worker` does: limits this process, takes the socket that stands in for standard input,
 /// drives the run that comes over it, and leaves. Call it first thing in `main`.
-pub fn run_worker(ram: Option<u64>, cores: Option<u32>) -> ExitCode {
+///
+/// `linger` keeps the process for a moment after the end of its run.
+pub fn run_worker(ram: Option<u64>, cores: Option<u32>, linger: Duration) -> ExitCode {
     if let Err(error) = (Limits { ram, cores }).apply() {
         tracing::error!(%error, "the limits cannot be set");
         return ExitCode::FAILURE;
@@ -39,7 +42,7 @@ pub fn run_worker(ram: Option<u64>, cores: Option<u32>) -> ExitCode {
         .max_blocking_threads(4)
         .build()
         .map_err(|error| Error::internal("the worker's runtime cannot be started").with_source(error))
-        .and_then(|runtime| runtime.block_on(drive()));
+        .and_then(|runtime| runtime.block_on(drive(linger)));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.code() == SERVER_GONE => {
@@ -53,7 +56,7 @@ pub fn run_worker(ram: Option<u64>, cores: Option<u32>) -> ExitCode {
     }
 }
 
-async fn drive() -> Result<()> {
+async fn drive(linger: Duration) -> Result<()> {
     let no_socket = |error: std::io::Error| {
         Error::invalid("a worker is started by the server, with a socket as its standard input")
             .with_source(error)
@@ -69,7 +72,11 @@ async fn drive() -> Result<()> {
     let (sender, mut frames) = mpsc::unbounded_channel::<FromWorker>();
     let parent = Parent { sender, waiting: Arc::default(), last_id: Arc::default() };
     let cancelled = CancellationToken::new();
-    let driving = run(*start, parent.clone(), cancelled.clone());
+    let driving = async {
+        run(*start, parent.clone(), cancelled.clone()).await?;
+        tokio::time::sleep(linger).await;
+        Ok(())
+    };
     let writing = async {
         while let Some(frame) = frames.recv().await {
             protocol::write(&mut writer, &frame).await?;

@@ -1,5 +1,7 @@
 //! Worker processes, for the server's own side.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -16,6 +18,9 @@ use crate::error::{ApiError, ApiResult, FieldError};
 use crate::extract::{Body, Tenant};
 use crate::parts::Parts;
 use crate::wire::agents::{StartWorker, StartedWorker};
+
+/// How long a worker stays after its run: whoever asked for the process may look for it, also after a short run.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Starts a process that takes the agent's run; an agent without an open run gets a new one.
 pub(super) async fn start_worker(
@@ -44,7 +49,7 @@ pub(super) async fn start_worker(
     let launched = {
         // A child belongs to the runtime that reaps it.
         let _background = parts.background.runtime.enter();
-        parts.processes.launch(&spec)
+        parts.processes.launch(&spec, LINGER)
     };
     let pid = match launched.as_ref().map(|launched| launched.pid()) {
         Ok(Some(pid)) => pid,

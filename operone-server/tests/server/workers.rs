@@ -42,12 +42,18 @@ fn a_worker_is_a_real_process_that_takes_the_run() {
     let body = answer.json();
     let pid = body["worker_pid"].as_u64().unwrap();
     assert_ne!(pid, u64::from(server.pid()));
+    if cfg!(target_os = "linux") {
+        assert!(command_line(pid).is_some_and(|line| line.contains("worker")), "the process is gone already");
+    }
     assert!(body["worker_id"].is_string() && body["host"].is_string());
     let events: Vec<ServerEvent> = server.stream("GET", &format!("/agents/{agent_id}/events"), &[]).collect();
     let end = events.last().unwrap();
     let output = end.data["output"].as_str().unwrap();
     assert!(output.contains("May") && output.contains("Kourou"), "{output}");
-    // It leaves when its run has ended.
+    // Whoever asked for it can look at it after a short run too, but it leaves when that has ended.
+    if cfg!(target_os = "linux") {
+        assert!(command_line(pid).is_some(), "the process did not stay for a moment");
+    }
     wait_until(|| command_line(pid).is_none().then_some(()));
 }
 
