@@ -96,7 +96,7 @@ fn start(behaviour: Behaviour) -> Running {
     let (handler, doorbell, stop) = (Arc::new(handler), Doorbell::default(), CancellationToken::new());
     let workers = Workers::new(Arc::clone(&journal), doorbell.clone(), "test")
         .with_handler(kind(), Arc::clone(&handler) as _, 2)
-        .with_lease_for(Duration::from_millis(300));
+        .with_lease_for(Duration::from_secs(1));
     let task = tokio::spawn({
         let (workers, stop) = (workers.clone(), stop.clone());
         async move { workers.run(stop).await }
@@ -119,7 +119,7 @@ async fn a_lease_is_kept_for_as_long_as_the_work_takes() {
     let running = start(Behaviour::Hang);
     let id = enqueue(running.journal.as_ref()).await;
     running.doorbell.ring();
-    tokio::time::sleep(Duration::from_millis(900)).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(status(running.journal.as_ref(), &id).await, Status::Running);
     assert_eq!(running.handler.begun.load(Ordering::SeqCst), 1);
 }
@@ -164,7 +164,7 @@ async fn an_error_ends_the_work_unless_it_may_pass() {
     let id = enqueue(running.journal.as_ref()).await;
     running.doorbell.ring();
     wait_for(running.journal.as_ref(), &id, Status::Running).await;
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    tokio::time::sleep(Duration::from_millis(1300)).await;
     running.doorbell.ring();
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(running.handler.begun.load(Ordering::SeqCst) >= 2, "it was not tried again");

@@ -15,7 +15,8 @@ use crate::journal::{JournalEvent, NewEvent, Seq};
 pub enum RunEvent {
     /// An event of the journal: the same for every reader, for ever.
     Durable(JournalEvent),
-    /// A piece of the model's text, live. It is not kept: the step's `step_end` has the whole text.
+    /// A piece of the model's text, live. It is kept only for those who follow: the step's `step_end` has the whole
+    /// text.
     Token {
         /// Its place: behind the begin of its step.
         cursor: Cursor,

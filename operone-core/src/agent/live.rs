@@ -1,7 +1,7 @@
-//! The text of open steps, kept for readers while it is written, and the bell that tells them of news.
+//! The text of steps, kept for readers while they follow, and the bell that tells them of news.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +11,8 @@ use super::event::Cursor;
 use crate::id::WorkId;
 use crate::journal::Seq;
 
-/// The most bytes of text kept piece by piece for one step; older pieces are only kept joined.
+/// The most bytes of text kept piece by piece for one run. Steps that have ended are given up first, then the older
+/// pieces of the open step are only kept joined.
 const MAX_PIECES: usize = 256 * 1024;
 
 /// What readers of running work share with those who run it, within one process. Clones share everything.
@@ -25,13 +26,21 @@ pub struct Live {
 
 #[derive(Debug)]
 struct LiveRun {
-    open: Mutex<OpenStep>,
+    text: Mutex<RunText>,
     news: watch::Sender<()>,
+}
+
+/// The text of the latest steps, the open one last.
+#[derive(Debug, Default)]
+struct RunText {
+    steps: VecDeque<StepText>,
+    /// How often an open step was begun anew.
+    restarts: u64,
 }
 
 /// The text of the step that began with event `seq`.
 #[derive(Debug, Default)]
-struct OpenStep {
+struct StepText {
     seq: Seq,
     step: u64,
     /// What the pieces that are gone said.
@@ -45,16 +54,19 @@ impl Live {
     /// Adds a piece of text to the step that began with event `seq`.
     pub fn token(&self, run: &WorkId, seq: Seq, step: u64, content: &str) {
         let run = self.get(run);
-        {
-            let mut open = lock(&run.open);
-            if (open.seq, open.step) != (seq, step) {
-                *open = OpenStep { seq, step, ..OpenStep::default() };
-            }
-            open.bytes += content.len();
-            open.pieces.push(content.to_owned());
-            open.drop_old_pieces();
-        }
+        lock(&run.text).push(seq, step, content);
         run.news.send_replace(());
+    }
+
+    /// The step that began with event `seq` begins anew, if it is open: what was written of it does not hold.
+    pub(super) fn restart(&self, run: &WorkId, seq: Seq) {
+        {
+            let run = self.get(run);
+            let mut text = lock(&run.text);
+            text.steps.retain(|step| step.seq < seq);
+            text.restarts += 1;
+        }
+        self.forget_unread(run);
     }
 
     /// Tells readers that the journal has news of this work.
@@ -66,19 +78,26 @@ impl Live {
     /// Follows a run.
     pub(super) fn follow(&self, run: &WorkId) -> Follower {
         let followed = self.get(run);
-        Follower { live: self.clone(), id: run.clone(), news: followed.news.subscribe(), run: Some(followed) }
+        let restarts = lock(&followed.text).restarts;
+        Follower {
+            live: self.clone(),
+            id: run.clone(),
+            news: followed.news.subscribe(),
+            run: Some(followed),
+            restarts,
+        }
     }
 
     fn get(&self, run: &WorkId) -> Arc<LiveRun> {
         match lock(&self.runs).entry(run.clone()) {
             Entry::Occupied(entry) => Arc::clone(entry.get()),
             Entry::Vacant(entry) => Arc::clone(
-                entry.insert(Arc::new(LiveRun { open: Mutex::default(), news: watch::Sender::new(()) })),
+                entry.insert(Arc::new(LiveRun { text: Mutex::default(), news: watch::Sender::new(()) })),
             ),
         }
     }
 
-    /// Text between steps is in the journal: what nobody follows need not be kept.
+    /// The text of ended steps is in the journal: what nobody follows need not be kept.
     fn forget_unread(&self, run: &WorkId) {
         let mut runs = lock(&self.runs);
         if runs.get(run).is_some_and(|run| Arc::strong_count(run) == 1) {
@@ -93,7 +112,23 @@ impl fmt::Debug for Live {
     }
 }
 
-impl OpenStep {
+impl RunText {
+    fn push(&mut self, seq: Seq, step: u64, content: &str) {
+        if self.steps.back().is_none_or(|last| (last.seq, last.step) != (seq, step)) {
+            self.steps.push_back(StepText { seq, step, ..StepText::default() });
+        }
+        if let Some(open) = self.steps.back_mut() {
+            open.bytes += content.len();
+            open.pieces.push(content.to_owned());
+            open.drop_old_pieces();
+        }
+        while self.steps.len() > 1 && self.steps.iter().map(|step| step.bytes).sum::<usize>() > MAX_PIECES {
+            self.steps.pop_front();
+        }
+    }
+}
+
+impl StepText {
     fn drop_old_pieces(&mut self) {
         if self.bytes <= MAX_PIECES {
             return;
@@ -118,6 +153,8 @@ pub(super) struct Follower {
     id: WorkId,
     run: Option<Arc<LiveRun>>,
     news: watch::Receiver<()>,
+    /// The restarts that this reader knows of.
+    restarts: u64,
 }
 
 /// The text behind a cursor.
@@ -143,28 +180,28 @@ impl Follower {
         self.news.mark_unchanged();
     }
 
-    /// The text behind `cursor`, if the open step is the one that the cursor stands in.
-    pub(super) fn text(&self, cursor: Cursor) -> Text {
+    /// The text behind `cursor` of the step that the cursor stands in, if it is still kept.
+    pub(super) fn text(&mut self, cursor: Cursor) -> Text {
         let Some(run) = &self.run else { return Text::None };
-        let open = lock(&run.open);
-        if open.seq != cursor.seq || open.written() == cursor.token {
-            return Text::None;
-        }
-        match cursor
+        let kept = lock(&run.text);
+        let restarted = std::mem::replace(&mut self.restarts, kept.restarts) != kept.restarts;
+        let Some(step) = kept.steps.iter().find(|step| step.seq == cursor.seq) else { return Text::None };
+        let next = cursor
             .token
-            .checked_sub(open.dropped)
-            .and_then(|from| open.pieces.get(usize::try_from(from).ok()?..))
-        {
-            Some(pieces) => Text::Pieces {
+            .checked_sub(step.dropped)
+            .and_then(|from| step.pieces.get(usize::try_from(from).ok()?..));
+        match next {
+            Some([]) if !restarted => Text::None,
+            Some(pieces) if !restarted || cursor.token == 0 => Text::Pieces {
                 first: Cursor { token: cursor.token + 1, ..cursor },
-                step: open.step,
+                step: step.step,
                 pieces: pieces.to_vec(),
             },
-            // Also where the cursor is ahead: the step was begun anew by another process since.
-            None => Text::Whole {
-                upto: Cursor { token: open.written(), ..cursor },
-                step: open.step,
-                text: format!("{}{}", open.dropped_text, open.pieces.concat()),
+            // Pieces are gone, or those that were seen do not hold any more.
+            _ => Text::Whole {
+                upto: Cursor { token: step.written(), ..cursor },
+                step: step.step,
+                text: format!("{}{}", step.dropped_text, step.pieces.concat()),
             },
         }
     }
@@ -185,14 +222,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn pieces(follower: &Follower, token: u64) -> Text {
+    fn pieces(follower: &mut Follower, token: u64) -> Text {
         follower.text(Cursor { seq: 1, token })
     }
 
     #[test]
     fn pieces_come_once_and_in_order() {
         let (live, run) = (Live::default(), WorkId::new("run-1").unwrap());
-        let follower = live.follow(&run);
+        let mut follower = live.follow(&run);
         for content in ["I", " need"] {
             live.token(&run, 1, 1, content);
         }
@@ -201,30 +238,51 @@ mod tests {
             step: 1,
             pieces: vec!["I".into(), " need".into()],
         };
-        assert_eq!(pieces(&follower, 0), all);
-        assert_eq!(pieces(&follower, 2), Text::None);
+        assert_eq!(pieces(&mut follower, 0), all);
+        assert_eq!(pieces(&mut follower, 2), Text::None);
         assert_eq!(follower.text(Cursor::after(2)), Text::None);
     }
 
     #[test]
     fn a_reader_that_was_outrun_gets_the_whole_text() {
         let (live, run) = (Live::default(), WorkId::new("run-1").unwrap());
-        let follower = live.follow(&run);
+        let mut follower = live.follow(&run);
         let piece = "x".repeat(1000);
         for _ in 0..1000 {
             live.token(&run, 1, 1, &piece);
         }
-        let Text::Whole { upto, text, .. } = pieces(&follower, 3) else { panic!("pieces are still there") };
+        let Text::Whole { upto, text, .. } = pieces(&mut follower, 3) else {
+            panic!("pieces are still there")
+        };
         assert_eq!((upto.token, text.len()), (1000, 1_000_000));
-        assert!(lock(&follower.run.as_ref().unwrap().open).bytes <= MAX_PIECES);
+        assert!(lock(&follower.run.as_ref().unwrap().text).steps[0].bytes <= MAX_PIECES);
     }
 
     #[test]
-    fn a_reader_ahead_of_a_step_begun_anew_gets_the_whole_text() {
+    fn a_reader_of_a_step_begun_anew_gets_the_whole_text() {
+        for seen in [1, 2, 9] {
+            let (live, run) = (Live::default(), WorkId::new("run-1").unwrap());
+            let mut follower = live.follow(&run);
+            live.token(&run, 1, 1, "first");
+            live.token(&run, 1, 1, " try");
+            live.restart(&run, 1);
+            live.token(&run, 1, 1, "anew");
+            assert!(
+                matches!(pieces(&mut follower, seen), Text::Whole { text, .. } if text == "anew"),
+                "{seen}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_text_of_an_ended_step_is_kept_for_those_who_follow() {
         let (live, run) = (Live::default(), WorkId::new("run-1").unwrap());
-        let follower = live.follow(&run);
-        live.token(&run, 1, 1, "anew");
-        assert!(matches!(pieces(&follower, 9), Text::Whole { text, .. } if text == "anew"));
+        let mut follower = live.follow(&run);
+        live.token(&run, 1, 1, "one");
+        live.ring(&run);
+        live.token(&run, 3, 2, "two");
+        assert!(matches!(pieces(&mut follower, 0), Text::Pieces { pieces, .. } if pieces == ["one"]));
+        assert!(matches!(follower.text(Cursor::after(3)), Text::Pieces { step: 2, .. }));
     }
 
     #[test]

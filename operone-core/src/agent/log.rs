@@ -64,10 +64,11 @@ impl JournalLog {
         }
     }
 
-    /// Publishes that the run starts, or goes on.
+    /// Publishes that the run starts, or goes on. The text of a step that was interrupted does not hold any more.
     pub async fn started(&self) {
-        let event =
-            if self.last_seq.load(Ordering::Relaxed) == 0 { "agent.started" } else { "agent.resumed" };
+        let last_seq = self.last_seq.load(Ordering::Relaxed);
+        self.live.restart(&self.lease.work, last_seq);
+        let event = if last_seq == 0 { "agent.started" } else { "agent.resumed" };
         self.publish_lifecycle(event).await;
     }
 

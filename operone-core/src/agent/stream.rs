@@ -70,6 +70,8 @@ impl Reader {
 
     async fn read_journal(&mut self) -> Result<()> {
         for event in self.journal.events(&self.run, self.cursor.seq, PAGE).await? {
+            // Once the next event is in the journal the step before it has all its text.
+            self.read_text();
             self.cursor = Cursor::after(event.seq);
             self.ended = event.event.kind == "end";
             self.ready.push_back(RunEvent::Durable(event));

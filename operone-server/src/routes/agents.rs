@@ -131,20 +131,26 @@ pub(super) async fn start(
     Id(agent_id): Id<AgentId>,
     Params(Start { stream }): Params<Start>,
 ) -> ApiResult<Response> {
-    let work = enqueue(&parts, &tenant, agent_id.clone()).await?;
+    let run_id = WorkId::run(parts.ids.next());
+    // Whoever wants the stream follows before the run can begin, so that no word of it is missed.
+    let followed = stream.then(|| stream_run(&parts, &agent_id, run_id.clone(), Cursor::default()));
+    let work = enqueue(&parts, &tenant, agent_id.clone(), run_id.clone()).await?;
     parts.doorbell.ring();
-    let run_id = work.new.id;
-    if stream {
-        return Ok(stream_run(&parts, &agent_id, run_id, Cursor::default()));
+    if let Some(events) = followed {
+        return Ok(events);
     }
     let body = AgentRun { agent_id: agent_id.to_string(), run_id: run_id.to_string(), status: work.status };
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())
 }
 
 /// Queues a new run of an agent; one that has a run already is a conflict.
-pub(super) async fn enqueue(parts: &Parts, tenant: &TenantId, agent_id: AgentId) -> ApiResult<Work> {
+pub(super) async fn enqueue(
+    parts: &Parts,
+    tenant: &TenantId,
+    agent_id: AgentId,
+    id: WorkId,
+) -> ApiResult<Work> {
     let record = parts.services.journal.agent(tenant, &agent_id).await?;
-    let id = WorkId::run(parts.ids.next());
     let now = parts.services.clock.now();
     let work = NewWork::new(id, WorkKind::AGENT, tenant.clone(), record.agent.spec, now).with_agent(agent_id);
     Ok(parts.services.journal.enqueue(work).await?)

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use operone_core::Error;
 use operone_core::agent::restore;
 use operone_core::cache::ContentHash;
-use operone_core::id::AgentId;
+use operone_core::id::{AgentId, WorkId};
 use operone_core::journal::{Claim, Status, WorkKind};
 
 use super::agents::enqueue;
@@ -37,7 +37,7 @@ pub(super) async fn start_worker(
     let record = parts.services.journal.agent(&tenant, &agent_id).await?;
     let work = match record.run {
         Some(run) if run.status == Status::Queued => run,
-        _ => enqueue(&parts, &tenant, agent_id).await?,
+        _ => enqueue(&parts, &tenant, agent_id, WorkId::run(parts.ids.next())).await?,
     };
     let run_id = work.new.id;
     let worker_id = format!("worker-{}", parts.ids.next());

@@ -98,13 +98,13 @@ fn the_stream_tells_each_step_and_ends_with_end() {
 
     // The same durable events for whoever comes later, from wherever they begin.
     let durable: Vec<&ServerEvent> = events.iter().filter(|event| event.name != "token").collect();
-    let replayed: Vec<ServerEvent> = server.stream("GET", &location, &[]).collect();
+    let replayed = server.durable_events(&location, &[]);
     assert_eq!(replayed.iter().collect::<Vec<_>>(), durable);
     let seen = durable[2].id.as_str();
     let path = format!("/agents/{agent_id}/events");
-    let rest: Vec<ServerEvent> = server.stream("GET", &path, &[("last-event-id", seen)]).collect();
+    let rest = server.durable_events(&path, &[("last-event-id", seen)]);
     assert_eq!(rest.iter().collect::<Vec<_>>(), durable[3..]);
-    let rest: Vec<ServerEvent> = server.stream("GET", &format!("{path}?after={seen}"), &[]).collect();
+    let rest = server.durable_events(&format!("{path}?after={seen}"), &[]);
     assert_eq!(rest.iter().collect::<Vec<_>>(), durable[3..]);
 }
 

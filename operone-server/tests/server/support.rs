@@ -95,6 +95,11 @@ impl Server {
         stream
     }
 
+    /// The events of a run that are kept, from a place on to its end.
+    pub(crate) fn durable_events(&self, path: &str, headers: &[(&str, &str)]) -> Vec<ServerEvent> {
+        self.stream("GET", path, headers).filter(|event| event.name != "token").collect()
+    }
+
     /// Creates an agent and gives its id.
     pub(crate) fn create_agent(&self, body: Value) -> String {
         let answer = self.post("/agents", body);

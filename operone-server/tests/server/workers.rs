@@ -102,7 +102,7 @@ fn a_worker_dies_with_its_server_and_the_run_goes_on_with_the_next() {
     let server = Server::start_with(data.path(), &[], &environment);
     let agent = server.wait_for_agent(&agent_id);
     assert_eq!((&agent["status"], &agent["output"]), (&json!("completed"), &json!("Hello.")), "{agent}");
-    let events: Vec<ServerEvent> = server.stream("GET", &format!("/agents/{agent_id}/events"), &[]).collect();
+    let events = server.durable_events(&format!("/agents/{agent_id}/events"), &[]);
     let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
     assert_eq!(names, ["step_start", "step_end", "end"]);
 }
