@@ -50,10 +50,7 @@ fn a_worker_is_a_real_process_that_takes_the_run() {
     let end = events.last().unwrap();
     let output = end.data["output"].as_str().unwrap();
     assert!(output.contains("May") && output.contains("Kourou"), "{output}");
-    // Whoever asked for it can look at it after a short run too, but it leaves when that has ended.
-    if cfg!(target_os = "linux") {
-        assert!(command_line(pid).is_some(), "the process did not stay for a moment");
-    }
+    // It leaves when its run has ended.
     wait_until(|| command_line(pid).is_none().then_some(()));
 }
 
