@@ -166,6 +166,18 @@ impl Error {
         self.0.retry_after
     }
 
+    /// The error with its causes, for a log or a console: causes are the drivers' own words.
+    pub fn with_causes(&self) -> impl fmt::Display {
+        let mut text = self.to_string();
+        let mut source = StdError::source(self);
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        text
+    }
+
     /// What of this error may cross a process or be stored: everything but the cause.
     pub fn report(&self) -> ErrorReport {
         ErrorReport {
@@ -257,5 +269,6 @@ mod tests {
         let error = Error::internal("the file cannot be written").with_source("token=abc");
         assert_eq!(error.to_string(), "the file cannot be written");
         assert!(error.source().is_some());
+        assert_eq!(error.with_causes().to_string(), "the file cannot be written: token=abc");
     }
 }

@@ -1,7 +1,5 @@
 //! Errors as RFC 9457 problems: one table from kinds to statuses, one place that writes the body.
 
-use std::fmt;
-
 use axum::Json;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -82,27 +80,12 @@ impl From<Error> for ApiError {
         let mut problem = Self::new(status, error.code(), error.message());
         problem.retry_after = error.retry_after().map(|after| after.as_secs().max(1));
         if status.is_server_error() {
-            tracing::error!(code = error.code(), error = %Chain(&error), "a request failed");
+            tracing::error!(code = error.code(), error = %error.with_causes(), "a request failed");
         }
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             problem.detail = "the server failed; its log has the cause under this request's time".into();
         }
         problem
-    }
-}
-
-/// An error with its causes, for the log.
-struct Chain<'a>(&'a Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = std::error::Error::source(self.0);
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
-        }
-        Ok(())
     }
 }
 

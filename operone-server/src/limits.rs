@@ -10,3 +10,8 @@ pub(crate) const AGENTS_PER_BATCH: usize = 100;
 pub(crate) const JOB_PAGE: usize = 1000;
 /// The most rows of one page.
 pub(crate) const PAGE: usize = 100;
+
+/// The rows of a page: as many as were asked for, 1 to `most`, or `most`.
+pub(crate) fn rows(asked: Option<usize>, most: usize) -> usize {
+    asked.unwrap_or(most).clamp(1, most)
+}

@@ -12,7 +12,7 @@ use super::log::JournalLog;
 use super::machine::Run;
 use super::spec::AgentSpec;
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::EventBus;
 use crate::id::TenantId;
 use crate::journal::{Claimed, Journal, Work};
@@ -81,8 +81,7 @@ impl WorkHandler for AgentHandler {
 
 /// The agent's spec, and its run as the journal has it.
 pub fn restore(work: &Work) -> Result<(AgentSpec, Run)> {
-    let spec: AgentSpec = serde_json::from_value(work.new.spec.clone())
-        .map_err(|error| Error::internal("the agent's stored spec cannot be read").with_source(error))?;
+    let spec = AgentSpec::from_stored(&work.new.spec)?;
     let run = match &work.snapshot {
         Some(snapshot) => Run::from_snapshot(snapshot)?,
         None => Run::new(&spec),

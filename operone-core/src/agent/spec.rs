@@ -1,6 +1,7 @@
 //! What an agent is told when it is created.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::{Error, Result};
 
@@ -31,6 +32,12 @@ impl AgentSpec {
     /// An agent with a goal and nothing else.
     pub fn new(goal: impl Into<String>, capabilities: Vec<String>) -> Self {
         Self { goal: goal.into(), capabilities, max_steps: DEFAULT_MAX_STEPS, resources: None }
+    }
+
+    /// Reads a spec as it is stored with an agent and with its runs.
+    pub fn from_stored(spec: &Value) -> Result<Self> {
+        Self::deserialize(spec)
+            .map_err(|error| Error::internal("the agent's stored spec cannot be read").with_source(error))
     }
 
     /// Whether the capability is granted.

@@ -276,7 +276,7 @@ impl RunHandler {
 #[async_trait]
 impl WorkHandler for RunHandler {
     async fn run(&self, claimed: Claimed, cancelled: CancellationToken) -> Result<()> {
-        let (spec, _) = restore(&claimed.work)?;
+        let spec = AgentSpec::from_stored(&claimed.work.new.spec)?;
         if spec.resources.is_none() {
             return self.here.run(claimed, cancelled).await;
         }

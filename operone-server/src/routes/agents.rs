@@ -229,7 +229,7 @@ pub(super) async fn list(
     Tenant(tenant): Tenant,
     Params(Page { limit, after }): Params<Page>,
 ) -> ApiResult<Json<AgentPage>> {
-    let limit = limit.unwrap_or(limits::PAGE).clamp(1, limits::PAGE);
+    let limit = limits::rows(limit, limits::PAGE);
     let records = parts.services.journal.agents(&tenant, after.as_ref(), limit).await?;
     let next = records.last().filter(|_| records.len() == limit).map(|record| record.agent.id.to_string());
     let agents = records.into_iter().map(AgentView::new).collect::<operone_core::Result<_>>()?;

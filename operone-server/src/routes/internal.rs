@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use operone_core::Error;
-use operone_core::agent::restore;
+use operone_core::agent::AgentSpec;
 use operone_core::cache::ContentHash;
 use operone_core::id::{AgentId, WorkId};
 use operone_core::journal::{Claim, Status, WorkKind};
@@ -45,7 +45,7 @@ pub(super) async fn start_worker(
     let Some(claimed) = parts.services.journal.claim(claim).await? else {
         return Err(Error::conflict("a worker has this run already").with_code("already_running").into());
     };
-    let (spec, _) = restore(&claimed.work)?;
+    let spec = AgentSpec::from_stored(&claimed.work.new.spec)?;
     let launched = {
         // A child belongs to the runtime that reaps it.
         let _background = parts.background.runtime.enter();

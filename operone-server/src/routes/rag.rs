@@ -67,7 +67,7 @@ pub(super) async fn job(
     Id(job_id): Id<WorkId>,
     Params(Page { after, limit }): Params<Page>,
 ) -> ApiResult<Json<JobView>> {
-    let limit = limit.unwrap_or(limits::JOB_PAGE).clamp(1, limits::JOB_PAGE);
+    let limit = limits::rows(limit, limits::JOB_PAGE);
     let job = job_status(parts.services.journal.as_ref(), &tenant, &job_id, after, limit).await?;
     Ok(Json(JobView::new(job)))
 }
@@ -99,7 +99,7 @@ pub(super) async fn documents(
     Tenant(tenant): Tenant,
     Params(DocumentPage { after, limit }): Params<DocumentPage>,
 ) -> ApiResult<Json<Documents>> {
-    let limit = limit.unwrap_or(limits::PAGE).clamp(1, limits::PAGE);
+    let limit = limits::rows(limit, limits::PAGE);
     let documents = parts.chunks.documents(&Collection::of(tenant), after.as_ref(), limit).await?;
     let next = documents.last().filter(|_| documents.len() == limit).map(|document| document.id.to_string());
     Ok(Json(Documents { documents: documents.into_iter().map(DocumentView::new).collect(), next }))

@@ -3,10 +3,10 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use operone_core::ErrorKind;
 use operone_core::agent::AgentSpec;
 use operone_core::id::AgentId;
 use operone_core::tool::ToolContext;
-use operone_core::{Error, ErrorKind};
 use serde_json::{Value, json};
 
 use crate::error::{ApiError, ApiResult};
@@ -39,8 +39,7 @@ pub(super) async fn invoke(
     let agent_id = AgentId::new(body.agent_id).map_err(|error| ApiError::at("/agent_id", &error))?;
     let step = body.step_id.map(|step| step.number()).transpose()?.unwrap_or(0);
     let record = parts.services.journal.agent(&tenant, &agent_id).await?;
-    let spec: AgentSpec = serde_json::from_value(record.agent.spec)
-        .map_err(|error| Error::internal("the agent's stored spec cannot be read").with_source(error))?;
+    let spec = AgentSpec::from_stored(&record.agent.spec)?;
     let tools = parts.capabilities.tools(&tenant, &spec).await?;
     let Some(tool) = tools.get(&body.tool).cloned() else {
         let detail = format!("the capabilities of this agent do not grant the tool '{}'", body.tool);

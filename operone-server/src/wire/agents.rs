@@ -72,9 +72,7 @@ pub(crate) struct AgentView {
 impl AgentView {
     pub(crate) fn new(record: AgentRecord) -> operone_core::Result<Self> {
         let AgentRecord { agent, run, .. } = record;
-        let spec: AgentSpec = serde_json::from_value(agent.spec).map_err(|error| {
-            operone_core::Error::internal("the agent's stored spec cannot be read").with_source(error)
-        })?;
+        let spec = AgentSpec::from_stored(&agent.spec)?;
         let turns = |run: &Work| run.snapshot.as_ref().and_then(|snapshot| snapshot.get("turns")?.as_u64());
         let outcome = run.as_ref().and_then(|run| run.outcome.as_ref());
         let part = |key: &str| outcome?.output.as_ref()?.get(key).filter(|part| !part.is_null()).cloned();
