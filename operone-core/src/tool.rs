@@ -77,6 +77,16 @@ pub struct ToolSpec {
     pub input_schema: Value,
     /// What may happen when it is run twice.
     pub class: ToolClass,
+    /// Whether it may run beside other calls of the same turn. A tool that only reads may always.
+    #[serde(default)]
+    pub concurrent: bool,
+    /// Whether what it is called with leaves this system: a request to the web, a message to a person.
+    #[serde(default)]
+    pub egress: bool,
+    /// Whether strangers may have written what it returns: documents, pages, memories. A context that holds such
+    /// text is tainted.
+    #[serde(default)]
+    pub untrusted: bool,
 }
 
 impl ToolSpec {
@@ -87,6 +97,9 @@ impl ToolSpec {
             description: description.into(),
             input_schema: serde_json::json!({"type": "object", "properties": {}}),
             class: ToolClass::Read,
+            concurrent: false,
+            egress: false,
+            untrusted: false,
         }
     }
 
@@ -101,6 +114,27 @@ impl ToolSpec {
     #[must_use]
     pub fn with_class(mut self, class: ToolClass) -> Self {
         self.class = class;
+        self
+    }
+
+    /// Lets it run beside other calls of the same turn, although it does more than read.
+    #[must_use]
+    pub fn with_concurrent(mut self) -> Self {
+        self.concurrent = true;
+        self
+    }
+
+    /// Says that what it is called with leaves this system.
+    #[must_use]
+    pub fn with_egress(mut self) -> Self {
+        self.egress = true;
+        self
+    }
+
+    /// Says that strangers may have written what it returns.
+    #[must_use]
+    pub fn with_untrusted_output(mut self) -> Self {
+        self.untrusted = true;
         self
     }
 }

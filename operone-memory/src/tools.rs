@@ -59,6 +59,7 @@ impl Tool for ReadMemory {
             "memory.read",
             "Recalls what was remembered, best first. An empty query gives the newest memories.",
         )
+        .with_untrusted_output()
         .with_input_schema(json!({
             "type": "object",
             "required": ["query"],

@@ -41,6 +41,7 @@ impl Tool for Search {
             "rag.search",
             "Searches the ingested documents and gives the passages that fit a question best, with their sources.",
         )
+        .with_untrusted_output()
         .with_input_schema(json!({
             "type": "object",
             "required": ["query"],

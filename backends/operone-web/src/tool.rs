@@ -56,6 +56,8 @@ impl Tool for HttpGet {
              whether there was more. Look at 'status': the answer may be an error page. Only public hosts can be \
              reached.",
         )
+        .with_egress()
+        .with_untrusted_output()
         .with_input_schema(json!({
             "type": "object",
             "required": ["url"],
