@@ -8,29 +8,18 @@ use futures_util::StreamExt;
 use operone_core::agent::{Agent, RunEvent};
 use operone_core::in_process::{ScriptedModel, ScriptedTurn};
 use operone_core::model::ToolCall;
-use operone_core::tool::{Tool, ToolContext, ToolHandle, ToolSpec};
-use serde_json::json;
+use operone_core::tool::{ToolHandle, ToolSpec};
 
-#[derive(serde::Deserialize)]
-struct City {
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Place {
+    /// A city, without its country.
     city: String,
 }
 
-struct Weather;
-
-impl Tool for Weather {
-    type Input = City;
-    type Output = String;
-
-    fn spec(&self) -> ToolSpec {
-        ToolSpec::new("weather", "Tells the weather of a city").with_input_schema(json!({
-            "type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}
-        }))
-    }
-
-    async fn call(&self, _: &ToolContext, input: City) -> operone_core::Result<String> {
-        Ok(format!("sunny in {}", input.city))
-    }
+fn weather() -> ToolHandle {
+    ToolHandle::typed(ToolSpec::new("weather", "Tells the weather of a city"), |_, place: Place| async move {
+        Ok(format!("sunny in {}", place.city))
+    })
 }
 
 #[tokio::main]
@@ -40,7 +29,7 @@ async fn main() -> operone_core::Result<()> {
         ScriptedTurn::calls(vec![ToolCall::new("1", "weather", r#"{"city": "Lisbon"}"#)]),
         ScriptedTurn::text(["It is", " sunny", " in Lisbon."]),
     ]);
-    let agent = Agent::new(Arc::new(model)).with_tool(ToolHandle::new(Weather))?;
+    let agent = Agent::new(Arc::new(model)).with_tool(weather())?;
     let mut events = agent.stream("What is the weather in Lisbon?");
     while let Some(event) = events.next().await {
         match event? {

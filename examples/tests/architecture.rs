@@ -8,13 +8,15 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Which of our crates each may use.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("operone-core", &[]),
     ("operone-rag", &["operone-core"]),
     ("operone-memory", &["operone-core"]),
     ("operone-embed", &["operone-core"]),
     ("operone-files", &["operone-core"]),
     ("operone-models", &["operone-core"]),
+    ("operone-postgres", &["operone-core"]),
+    ("operone-sandbox", &["operone-core"]),
     ("operone-sqlite", &["operone-core"]),
     ("operone-web", &["operone-core"]),
     (
@@ -25,7 +27,9 @@ const ARROWS: [(&str, &[&str]); 11] = [
             "operone-files",
             "operone-memory",
             "operone-models",
+            "operone-postgres",
             "operone-rag",
+            "operone-sandbox",
             "operone-sqlite",
             "operone-web",
         ],
@@ -35,13 +39,16 @@ const ARROWS: [(&str, &[&str]); 11] = [
 ];
 
 /// Outside things, and who alone may use them.
-const DRIVERS: [(&str, &[&str]); 6] = [
+const DRIVERS: [(&str, &[&str]); 9] = [
     ("axum", &["operone-server"]),
     ("cap-std", &["operone-files"]),
     ("reqwest", &["operone-models", "operone-web"]),
     ("rusqlite", &["operone-sqlite"]),
+    ("sqlx", &["operone-postgres"]),
     ("hyper", &["operone-server"]),
     ("clap", &["operone-server"]),
+    ("landlock", &["operone-sandbox"]),
+    ("seccompiler", &["operone-sandbox"]),
 ];
 
 /// The packages that everyone who embeds the core gets.

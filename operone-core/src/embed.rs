@@ -37,13 +37,37 @@ pub struct EmbedderInfo {
     pub dimension: usize,
     /// How many tokens of a text are read.
     pub window: usize,
+    /// How it comes by its vectors.
+    #[serde(default)]
+    pub kind: EmbedderKind,
 }
 
 impl EmbedderInfo {
-    /// The three facts.
+    /// An embedder that is a model.
     pub fn new(id: impl Into<String>, dimension: usize, window: usize) -> Self {
-        Self { id: id.into(), dimension, window }
+        Self { id: id.into(), dimension, window, kind: EmbedderKind::Model }
     }
+
+    /// Sets how it comes by its vectors.
+    #[must_use]
+    pub fn with_kind(mut self, kind: EmbedderKind) -> Self {
+        self.kind = kind;
+        self
+    }
+}
+
+/// How an embedder comes by its vectors, which says how far they may be trusted beside words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EmbedderKind {
+    /// It hashes words and parts of words: it knows no meaning.
+    Hashing,
+    /// It averages one fixed vector per token: it knows words that mean the same, but not their context.
+    Static,
+    /// It reads the whole text.
+    #[default]
+    Model,
 }
 
 /// Splits a text into the tokens of a model.

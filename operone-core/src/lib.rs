@@ -19,6 +19,7 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `conformance` | each contract as tests that any backend can run: the module `conformance` |
+//! | `schemars` | the schema of a tool's input, derived from its type: `ToolHandle::typed`, `ToolSpec::with_schema_of` |
 
 pub mod clock;
 pub mod error; // read this first: every contract returns it
@@ -34,6 +35,7 @@ pub mod event;
 pub mod journal;
 pub mod memory;
 pub mod model;
+pub mod query;
 pub mod retrieve;
 pub mod source;
 pub mod tool;
@@ -49,3 +51,5 @@ pub mod work;
 pub mod conformance;
 
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "schemars")]
+pub use schemars;

@@ -1,4 +1,4 @@
-//! The contract of a retriever: a query to ranked hits with citations, as agents and hosts call it.
+//! The contracts of a retriever, which turns a query into ranked hits with citations, and of a reranker within it.
 
 use std::fmt;
 
@@ -33,6 +33,8 @@ pub struct RetrieveQuery {
     pub filter: Option<Filter>,
     /// Passes every cache by.
     pub fresh: bool,
+    /// How hits are found, ordered and shown.
+    pub options: RetrieveOptions,
 }
 
 impl RetrieveQuery {
@@ -41,7 +43,14 @@ impl RetrieveQuery {
 
     /// Looks for `text` and wants five hits.
     pub fn new(collection: Collection, text: impl Into<String>) -> Self {
-        Self { collection, text: text.into(), top_k: 5, filter: None, fresh: false }
+        Self {
+            collection,
+            text: text.into(),
+            top_k: 5,
+            filter: None,
+            fresh: false,
+            options: RetrieveOptions::default(),
+        }
     }
 
     /// Wants at most `top_k` hits.
@@ -63,6 +72,140 @@ impl RetrieveQuery {
     pub fn with_fresh(mut self, fresh: bool) -> Self {
         self.fresh = fresh;
         self
+    }
+
+    /// Sets how hits are found, ordered and shown.
+    #[must_use]
+    pub fn with_options(mut self, options: RetrieveOptions) -> Self {
+        self.options = options;
+        self
+    }
+}
+
+/// How hits are found, ordered and shown. The default is what the retriever was configured to do, each hit one chunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct RetrieveOptions {
+    /// Which sides are asked.
+    pub mode: SearchMode,
+    /// Whether the best candidates are ordered anew by a reranker; `None` leaves it to the retriever.
+    pub rerank: Option<bool>,
+    /// Maximal marginal relevance: what relevance counts against being unlike the hits before, in [0, 1]. `None`
+    /// orders by relevance alone, as 1 does.
+    pub mmr: Option<f32>,
+    /// The most tokens of a hit: its chunk grows by its neighbours below the same headings up to that many, and hits
+    /// that come to touch become one. `None` shows each chunk by itself.
+    pub context: Option<usize>,
+    /// The most hits from one document.
+    pub per_document: Option<usize>,
+    /// What becomes of passages that say almost the same.
+    pub near_duplicates: NearDuplicates,
+}
+
+impl RetrieveOptions {
+    /// Sets which sides are asked.
+    #[must_use]
+    pub fn with_mode(mut self, mode: SearchMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets whether the best candidates are reranked.
+    #[must_use]
+    pub fn with_rerank(mut self, rerank: Option<bool>) -> Self {
+        self.rerank = rerank;
+        self
+    }
+
+    /// Sets what relevance counts against being unlike the hits before.
+    #[must_use]
+    pub fn with_mmr(mut self, lambda: Option<f32>) -> Self {
+        self.mmr = lambda;
+        self
+    }
+
+    /// Sets the most tokens of a hit with its context.
+    #[must_use]
+    pub fn with_context(mut self, tokens: Option<usize>) -> Self {
+        self.context = tokens;
+        self
+    }
+
+    /// Sets the most hits from one document.
+    #[must_use]
+    pub fn with_per_document(mut self, hits: Option<usize>) -> Self {
+        self.per_document = hits;
+        self
+    }
+
+    /// Sets what becomes of passages that say almost the same.
+    #[must_use]
+    pub fn with_near_duplicates(mut self, near_duplicates: NearDuplicates) -> Self {
+        self.near_duplicates = near_duplicates;
+        self
+    }
+}
+
+/// Which sides of an index are asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SearchMode {
+    /// Words alone.
+    Lexical,
+    /// Vectors alone.
+    Dense,
+    /// Both, their scores fused.
+    #[default]
+    Hybrid,
+}
+
+/// What becomes of passages that say almost the same as a better one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NearDuplicates {
+    /// They are hits like others.
+    Keep,
+    /// They are hits only where there are not enough others.
+    #[default]
+    Last,
+    /// They are no hits.
+    Drop,
+}
+
+/// Orders candidates anew by reading them: a cross-encoder, or rules.
+#[async_trait]
+pub trait Reranker: fmt::Debug + Send + Sync + 'static {
+    /// Names the model or the rules: other scores, another id. Constant.
+    fn id(&self) -> String;
+
+    /// One score per passage, in order; higher is better, on any scale, none of them NaN.
+    ///
+    /// - The scores decide alone: a reranker that wants the first stage to count weighs [`Passage::score`] in.
+    /// - The same passages in another order get the same scores.
+    /// - Either all passages are scored or the call fails.
+    async fn rerank(&self, query: &str, passages: &[Passage]) -> Result<Vec<f32>>;
+}
+
+/// A candidate as a reranker reads it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Passage {
+    /// The text.
+    pub text: String,
+    /// Its document's title.
+    pub title: Option<String>,
+    /// The headings above it, the highest first.
+    pub heading: Vec<String>,
+    /// What the first stage gave it, in [0, 1].
+    pub score: f32,
+}
+
+impl Passage {
+    /// A chunk with the score of the first stage.
+    pub fn new(chunk: &StoredChunk, score: f32) -> Self {
+        Self { text: chunk.text.clone(), title: chunk.title.clone(), heading: chunk.heading.clone(), score }
     }
 }
 

@@ -81,18 +81,21 @@ pub struct Span {
     pub range: Range<usize>,
     /// The page of the first byte; `None` for a format without pages.
     pub page: Option<u32>,
-    /// The headings above the first byte, or that begin with it, the highest first.
+    /// The headings above the first byte that is new, or that begin with it, the highest first: what is shared with the
+    /// chunk before may be of the section before.
     pub heading: Vec<String>,
 }
 
 /// Names the rules of [`chunks`]; spans of another id cannot be compared.
-pub(crate) const CHUNKER_ID: &str = "windows-1";
+pub(crate) const CHUNKER_ID: &str = "windows-2";
 
 /// Cuts a text into windows of at most `options.size` tokens.
 ///
 /// - A window ends at the best place: before a heading or a block in its second half, else before a sentence, a
 ///   row of a table, a line of code, a line, a word in its last third, in this order; of equals the last. Nothing
 ///   is cut off from the heading that stands right above it.
+/// - A table or a piece of code that would be cut, but fits into the next window, begins that one as a whole, with the
+///   heading above it.
 /// - Every chunk but the first begins exactly `options.overlap` tokens before the end of the one before.
 /// - Every byte that is not white space lies in at least one chunk; bytes that belong to no token go with the
 ///   token before them. A text of white space only has no chunks.
@@ -101,20 +104,23 @@ pub fn chunks(parsed: &Parsed, tokenizer: &dyn Tokenizer, options: &ChunkOptions
     let text = parsed.text.as_str();
     let tokens = tokenizer.spans(text);
     let ranks = ranks(parsed, &tokens);
+    let whole = kept_whole(parsed, &tokens);
     // Where the part of the text begins that goes with a token, and with it what stands before the first.
     let begin =
         |token: usize| if token == 0 { 0 } else { tokens.get(token).map_or(text.len(), |token| token.start) };
     let mut outline = Outline::new(&parsed.headings);
     let mut spans = Vec::new();
-    let mut first = 0;
+    let (mut first, mut new) = (0, 0);
     loop {
-        let end = cut(&ranks, first, options);
+        let end = cut(&ranks, &whole, first, options);
         let is_last = end >= tokens.len();
-        if let Some(range) = trim(text, begin(first)..if is_last { text.len() } else { begin(end) }) {
+        let stop = if is_last { text.len() } else { begin(end) };
+        if let Some(range) = trim(text, begin(first)..stop) {
+            let first_new = trim(text, begin(new)..stop).map_or(range.start, |new| new.start);
             let page = parsed.pages.partition_point(|page| page.start <= range.start);
             spans.push(Span {
                 page: page.checked_sub(1).and_then(|page| parsed.pages.get(page)).map(|page| page.page),
-                heading: outline.path_at(range.start),
+                heading: outline.path_at(first_new),
                 range,
             });
         }
@@ -122,6 +128,7 @@ pub fn chunks(parsed: &Parsed, tokenizer: &dyn Tokenizer, options: &ChunkOptions
             return spans;
         }
         first = end - options.overlap;
+        new = end;
     }
 }
 
@@ -138,13 +145,19 @@ enum Rank {
 }
 
 /// The end of the window that begins with the token `first`: a token's index, or the number of tokens.
-fn cut(ranks: &[Rank], first: usize, options: &ChunkOptions) -> usize {
+fn cut(ranks: &[Rank], whole: &[Range<usize>], first: usize, options: &ChunkOptions) -> usize {
     let full = first.saturating_add(options.size);
     if full >= ranks.len() {
         return ranks.len();
     }
     // One token more than the overlap, or the next window would begin where this one does.
     let least = first + options.overlap + 1;
+    let across = whole.get(whole.partition_point(|block| block.end <= full));
+    if let Some(block) = across.filter(|block| (least..full).contains(&block.start))
+        && block.len() + options.overlap <= options.size
+    {
+        return block.start;
+    }
     let best = |from: usize, worst: Rank| {
         let from = from.max(least);
         let places = ranks.get(from..=full).unwrap_or_default().iter().zip(from..);
@@ -153,6 +166,25 @@ fn cut(ranks: &[Rank], first: usize, options: &ChunkOptions) -> usize {
     best(first + options.size / 2, Rank::Block)
         .or_else(|| best(full - options.size / 3, Rank::Inside))
         .unwrap_or(full)
+}
+
+/// The tokens of each table and each piece of code, with the heading right above it.
+fn kept_whole(parsed: &Parsed, tokens: &[Range<usize>]) -> Vec<Range<usize>> {
+    let place = |at: usize| tokens.partition_point(|token| token.end <= at);
+    let mut whole = Vec::new();
+    let mut heading = None;
+    for block in &parsed.blocks {
+        match block.kind {
+            BlockKind::Table | BlockKind::Code => {
+                let tokens = place(heading.unwrap_or(block.start))..place(block.end);
+                whole.extend((!tokens.is_empty()).then_some(tokens));
+                heading = None;
+            }
+            BlockKind::Heading => heading = heading.or(Some(block.start)),
+            _ => heading = None,
+        }
+    }
+    whole
 }
 
 fn ranks(parsed: &Parsed, tokens: &[Range<usize>]) -> Vec<Rank> {

@@ -30,12 +30,15 @@
 //! ```
 
 pub mod chunk;
+pub mod eval;
 pub mod ingest;
 pub mod parse;
 
 mod hybrid;
+mod rerank;
 mod tools;
 mod vectors;
 
 pub use hybrid::{HybridConfig, HybridRetriever};
+pub use rerank::LexicalReranker;
 pub use tools::search_tool;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use operone_core::chunk::Collection;
-use operone_core::retrieve::{Hit, RetrieveQuery, Retriever};
+use operone_core::retrieve::{Hit, NearDuplicates, RetrieveOptions, RetrieveQuery, Retriever};
 use operone_core::tool::{Tool, ToolContext, ToolHandle, ToolSpec};
 use operone_core::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,12 @@ use serde_json::json;
 /// The most hits an agent may ask for: what it reads costs tokens.
 const MAX_TOP_K: usize = 20;
 
+/// The most tokens of a hit with what stands around it: two chunks of the usual size.
+const CONTEXT: usize = 480;
+
 /// The tool `rag.search`: takes `{"query", "top_k"?}` and gives `{"results": [{"content", "score", "source"}]}` from
-/// the default collection of the tenant for whom it is called. `top_k` is 1 to 20, by default 5.
+/// the default collection of the tenant for whom it is called. `top_k` is 1 to 20, by default 5. Hits come with what
+/// stands around them, 480 tokens at most, and nothing comes twice.
 pub fn search_tool(retriever: Arc<dyn Retriever>) -> ToolHandle {
     ToolHandle::new(Search(retriever))
 }
@@ -61,6 +65,9 @@ impl Tool for Search {
                 Error::invalid(format!("top_k is 1 to {MAX_TOP_K}, not {top_k}")).with_code("invalid_top_k")
             );
         }
-        Ok(Output { results: self.0.retrieve(query.with_top_k(top_k)).await? })
+        // A model reads better what stands in its context, and pays for what it reads twice.
+        let options =
+            RetrieveOptions::default().with_context(Some(CONTEXT)).with_near_duplicates(NearDuplicates::Drop);
+        Ok(Output { results: self.0.retrieve(query.with_top_k(top_k).with_options(options)).await? })
     }
 }

@@ -59,6 +59,19 @@ fn random_document(random: &mut Random) -> Parsed {
     parse_bytes("a.md", format!("begin {text}").as_bytes()).unwrap()
 }
 
+/// Any characters whatever, of all planes, with a white space now and then.
+fn random_characters(random: &mut Random) -> Parsed {
+    let count = 1 + random.below(400);
+    let character = |random: &mut Random| match random.below(8) {
+        0 => ' ',
+        1 => '\n',
+        2 => char::from_u32(random.below(0x250) as u32).unwrap(),
+        _ => char::from_u32(random.below(0x11_0000) as u32).unwrap_or('\u{301}'),
+    };
+    let text: String = (0..count).map(|_| character(random)).collect();
+    Parsed::new("text/plain", text)
+}
+
 fn texts<'a>(parsed: &'a Parsed, spans: &[Span]) -> Vec<&'a str> {
     spans.iter().map(|span| &parsed.text[span.range.clone()]).collect()
 }
@@ -72,16 +85,17 @@ fn cut(text: &str, size: usize, overlap: usize) -> Vec<String> {
 /// The tokens of the text that lie in a span: first, and the one after the last.
 fn tokens_in(tokens: &[std::ops::Range<usize>], span: &Span) -> (usize, usize) {
     (
-        tokens.partition_point(|token| token.start < span.range.start),
-        tokens.partition_point(|token| token.end <= span.range.end),
+        tokens.partition_point(|token| token.end <= span.range.start),
+        tokens.partition_point(|token| token.start < span.range.end),
     )
 }
 
 #[test]
 fn every_promise_holds_for_random_documents() {
     let mut random = Random(42);
-    for round in 0..400 {
-        let parsed = random_document(&mut random);
+    for round in 0..800 {
+        let parsed =
+            if round % 2 == 0 { random_document(&mut random) } else { random_characters(&mut random) };
         let size = 1 + random.below(40);
         let options = ChunkOptions::new(size, random.below(size)).unwrap();
         let spans = chunks(&parsed, &WordTokenizer, &options);
@@ -179,7 +193,37 @@ fn a_row_is_not_cut() {
 }
 
 #[test]
-fn pages_and_headings_are_those_of_the_first_byte() {
+fn what_fits_is_kept_whole() {
+    let prose = "One two three four. ".repeat(3);
+    let code = "```\nlet a = 1;\nlet b = 2;\n```";
+    let table = "| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |";
+    for (block, heading) in [(code, ""), (table, ""), (code, "# H\n\n"), (table, "# H\n\n")] {
+        let text = format!("{prose}\n\n{heading}{block}\n\n{prose}");
+        let parsed = parse_bytes("a.md", text.as_bytes()).unwrap();
+        let inside: Vec<&Block> = parsed
+            .blocks
+            .iter()
+            .filter(|block| matches!(block.kind, BlockKind::Code | BlockKind::Table))
+            .collect();
+        let range = inside[0].start..inside[inside.len() - 1].end;
+        let size = 8 + WordTokenizer.spans(&parsed.text[range.clone()]).len();
+        for overlap in [0, 3] {
+            let options = ChunkOptions::new(size, overlap).unwrap();
+            let spans = chunks(&parsed, &WordTokenizer, &options);
+            let holds = |span: &Span| span.range.start <= range.start && range.end <= span.range.end;
+            let holder = spans.iter().find(|span| holds(span));
+            let holder = holder.unwrap_or_else(|| panic!("cut: {:?}", texts(&parsed, &spans)));
+            assert_eq!(holder.heading.last().is_some(), !heading.is_empty());
+            assert_eq!(parsed.text[holder.range.clone()].contains("H\n"), !heading.is_empty());
+        }
+        // One that fits nowhere is cut.
+        let spans = chunks(&parsed, &WordTokenizer, &ChunkOptions::new(9, 0).unwrap());
+        assert!(!spans.iter().any(|span| span.range.start <= range.start && range.end <= span.range.end));
+    }
+}
+
+#[test]
+fn pages_are_those_of_the_first_byte_and_headings_of_the_first_new_one() {
     let mut parsed = Parsed::new("application/pdf", "One two three four. Five six seven eight. Nine ten.");
     parsed.pages = vec![PageStart { page: 1, start: 0 }, PageStart { page: 2, start: 20 }];
     parsed.headings = vec![
@@ -195,6 +239,7 @@ fn pages_and_headings_are_those_of_the_first_byte() {
     // With an overlap of two the second chunk begins on the first page.
     let spans = chunks(&parsed, &WordTokenizer, &ChunkOptions::new(5, 2).unwrap());
     assert_eq!((spans[1].range.start, spans[1].page), (14, Some(1)));
+    assert_eq!(spans[1].heading, ["A", "B"], "what is new in it is below both");
 }
 
 #[test]

@@ -6,7 +6,6 @@ use operone_core::agent::{AgentHandler, Live, RunServices};
 use operone_core::chunk::ChunkStore;
 use operone_core::clock::{Clock, SystemClock};
 use operone_core::egress::EgressPolicy;
-use operone_core::embed::Embedder;
 use operone_core::error::{Error, ErrorKind, Result};
 use operone_core::event::EventBus;
 use operone_core::id::{Ids, SystemIds};
@@ -28,11 +27,13 @@ use tokio::runtime::Handle;
 
 use crate::capabilities::Capabilities;
 use crate::config::Config;
+use crate::databases;
+use crate::embedder::{Embedders, embedders};
 use crate::guard::AllowedHosts;
 use crate::info::Info;
 use crate::parse::ProcessParser;
 use crate::parts::{Background, Parts};
-use crate::process::{Processes, RunHandler};
+use crate::process::{Processes, RunHandler, Sandbox};
 
 /// How many runs of agents are worked on at once; they mostly wait for a model.
 const AGENTS_AT_ONCE: usize = 64;
@@ -57,9 +58,9 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
         RunServices::new(Arc::clone(&journal), Arc::clone(&bus), Live::default(), Arc::clone(&clock));
 
     let model = language_model(config)?;
-    let embedder: Arc<dyn Embedder> = Arc::new(operone_embed::bundled());
+    let Embedders { passages: embedder, queries } = embedders(config)?;
     let retriever: Arc<dyn Retriever> =
-        Arc::new(HybridRetriever::new(Arc::clone(&chunks), Arc::clone(&embedder), Arc::clone(&cache) as _));
+        Arc::new(HybridRetriever::new(Arc::clone(&chunks), queries, Arc::clone(&cache) as _));
     let memory: Arc<dyn Recall> =
         Arc::new(Memory::new(Arc::clone(&memories), Arc::clone(&clock), Arc::clone(&ids)));
     let files = match &config.files_roots {
@@ -74,7 +75,9 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
         .with_source(Arc::new(files))
         .with_source(Arc::new(WebSource::new(web.clone())));
 
+    let sandbox = Sandbox::prepare(&config.program).await;
     let info = Info {
+        sandbox: sandbox.probe().clone(),
         model: model.info(),
         embedder: json!({
             "id": embedder.info().id,
@@ -84,9 +87,19 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
         }),
         data,
     };
-    let capabilities =
-        Arc::new(Capabilities::new(model, Arc::clone(&retriever), Arc::clone(&memory), web, workspace));
-    let processes = Processes::new(config.program.clone(), services.clone(), Arc::clone(&capabilities));
+    let opened = databases::open(&config.databases).await?;
+    for database in &opened {
+        if let Some(reason) = &database.away {
+            tracing::warn!(database = database.name, reason, "the database does not answer yet");
+        }
+    }
+    let capabilities = Arc::new(
+        Capabilities::new(model, Arc::clone(&retriever), Arc::clone(&memory), web, workspace)
+            .with_workspace_quota(config.workspace_quota)
+            .with_databases(databases::by_name(opened)),
+    );
+    let processes =
+        Processes::new(config.program.clone(), services.clone(), Arc::clone(&capabilities), sandbox);
     let in_process = AgentHandler::new(services.clone(), Arc::clone(&capabilities) as _);
     let runs = RunHandler::new(in_process, processes.clone());
     let jobs = IngestHandler::new(ingestor.clone(), Arc::clone(&journal), bus);

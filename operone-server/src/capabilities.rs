@@ -1,6 +1,7 @@
 //! What each capability grants: the one place that maps names of capabilities to a model and tools.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,11 +11,11 @@ use operone_core::id::TenantId;
 use operone_core::in_process::ExtractiveModel;
 use operone_core::memory::Recall;
 use operone_core::model::LanguageModel;
+use operone_core::query::{QueryDatabase, query_tool};
 use operone_core::retrieve::Retriever;
 use operone_core::tool::{ToolHandle, ToolSet, ToolSpec, Tools};
-use operone_files::FileRoot;
+use operone_files::{FileRoot, Quota};
 use operone_web::WebClient;
-use serde_json::json;
 
 /// What an agent gets that names no capabilities.
 pub(crate) const DEFAULT: [&str; 3] = ["ai", "rag", "memory"];
@@ -31,6 +32,8 @@ pub(crate) struct Capabilities {
     memory: Arc<dyn Recall>,
     web: WebClient,
     workspace: PathBuf,
+    workspace_quota: u64,
+    database_tool: ToolHandle,
 }
 
 impl Capabilities {
@@ -42,7 +45,33 @@ impl Capabilities {
         web: WebClient,
         workspace: PathBuf,
     ) -> Self {
-        Self { model, extractive: Arc::new(ExtractiveModel), retriever, memory, web, workspace }
+        Self {
+            model,
+            extractive: Arc::new(ExtractiveModel),
+            retriever,
+            memory,
+            web,
+            workspace,
+            workspace_quota: Quota::default().bytes,
+            database_tool: query_tool(BTreeMap::new()),
+        }
+    }
+
+    /// Sets the databases that agents with `db` may read.
+    pub(crate) fn with_databases(mut self, databases: BTreeMap<String, Arc<dyn QueryDatabase>>) -> Self {
+        self.database_tool = query_tool(databases);
+        self
+    }
+
+    /// Sets how many bytes one tenant's folder may come to hold by what agents write.
+    pub(crate) fn with_workspace_quota(mut self, bytes: u64) -> Self {
+        self.workspace_quota = bytes;
+        self
+    }
+
+    /// The bytes that one tenant's folder may come to hold by what agents write.
+    pub(crate) fn workspace_quota(&self) -> u64 {
+        self.workspace_quota
     }
 
     /// Refuses a name that grants nothing here.
@@ -75,7 +104,7 @@ impl Capabilities {
             tools.insert(operone_web::http_get_tool(self.web.clone()))?;
         }
         if spec.grants("db") {
-            tools.insert(database_tool())?;
+            tools.insert(self.database_tool.clone())?;
         }
         Ok(tools)
     }
@@ -96,7 +125,7 @@ impl Capabilities {
     pub(crate) async fn tools(&self, tenant: &TenantId, spec: &AgentSpec) -> Result<Tools> {
         let mut tools = self.tools_of_server(tenant, spec)?;
         if let Some(root) = self.file_root(tenant, spec)? {
-            for tool in FileRoot::open(&root)?.tools().await? {
+            for tool in file_tools(&root, self.workspace_quota).await? {
                 tools.insert(tool)?;
             }
         }
@@ -121,14 +150,7 @@ impl Grants for Capabilities {
     }
 }
 
-/// Without a configured database the tool says so, and the agent goes on without it.
-fn database_tool() -> ToolHandle {
-    let schema = json!({
-        "type": "object", "required": ["database", "sql"],
-        "properties": {"database": {"type": "string"}, "sql": {"type": "string"}}
-    });
-    let spec = ToolSpec::new("db.query", "Reads from a database by SQL").with_input_schema(schema);
-    ToolHandle::from_fn(spec, |_, _| async {
-        Err(Error::not_found("no database is configured for agents").with_code("no_database"))
-    })
+/// The tools of a tenant's folder, which may come to hold `quota` bytes. A worker process opens the folder itself.
+pub(crate) async fn file_tools(root: &Path, quota: u64) -> Result<Vec<ToolHandle>> {
+    FileRoot::open(root)?.with_quota(Quota::default().with_bytes(quota)).tools().await
 }

@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use operone_core::egress::Network;
 use operone_core::error::{Error, Result};
+use operone_files::Quota;
 use operone_models::Secret;
+
+use crate::cli::{EvalArguments, IngestArguments, ModelsArguments, QueryArguments};
 
 /// Agents, retrieval and memory over HTTP.
 #[derive(Debug, Parser)]
@@ -35,9 +38,14 @@ struct Serve {
     #[arg(long, env = "OPERONE_DATA", default_value = "operone-data", value_name = "DIR", global = true)]
     data: PathBuf,
 
-    /// The folder below which agents read files, one folder in it per tenant [default: DATA/workspace]
+    /// The folder below which agents read and write files, one folder in it per tenant [default: DATA/workspace]
     #[arg(long, env = "OPERONE_WORKSPACE", value_name = "DIR", global = true)]
     workspace: Option<PathBuf>,
+
+    /// How much agents may write into the folder of one tenant; 0 lets them read only
+    #[arg(long, env = "OPERONE_WORKSPACE_QUOTA", value_name = "BYTES", global = true)]
+    #[arg(default_value_t = Quota::default().bytes)]
+    workspace_quota: u64,
 
     /// A folder below which file:// sources may be read; give it again for another [default: any file, as long as
     /// only this machine can ask]
@@ -49,6 +57,17 @@ struct Serve {
     #[arg(long, env = "OPERONE_ALLOW_EGRESS", value_name = "CIDR", value_delimiter = ',', global = true)]
     #[arg(value_parser = Network::parse)]
     allow_egress: Vec<Network>,
+
+    /// A database that agents with the capability db may read: NAME=sqlite:///path/to.db or
+    /// NAME=postgresql://user:password@host/database; give it again for another
+    #[arg(long, env = "OPERONE_DB", value_name = "NAME=URL", value_delimiter = ',', global = true)]
+    #[arg(hide_env_values = true, value_parser = kept_secret)]
+    db: Vec<Secret>,
+
+    /// What makes the vectors: bundled, hashing, the folder of a model, or the name of one that was pulled
+    /// [default: bundled]
+    #[arg(long, env = "OPERONE_EMBEDDER", value_name = "NAME|DIR", global = true)]
+    embedder: Option<String>,
 
     /// What this process does
     #[arg(long, env = "OPERONE_ROLE", value_enum, default_value_t = Role::All, global = true)]
@@ -71,15 +90,23 @@ enum Role {
 pub enum Command {
     /// Checks the configuration and says what each part would use
     Check,
+    /// Measures how well retrieval does on a judged collection
+    Eval(EvalArguments),
+    /// Takes files, folders and URLs in
+    Ingest(IngestArguments),
+    /// Fetches models that run on this machine
+    Models(ModelsArguments),
+    /// Finds passages in what was taken in
+    Query(QueryArguments),
     /// Drives one run for a server that has started this process
     #[command(hide = true)]
     Worker {
         /// Bytes of memory
         #[arg(long)]
         ram_bytes: Option<u64>,
-        /// Processor cores
+        /// Thousandths of a processor core
         #[arg(long)]
-        cores: Option<u32>,
+        cpu_millicores: Option<u32>,
         /// Milliseconds to stay after the end of the run
         #[arg(long, default_value_t = 0)]
         linger_ms: u64,
@@ -87,6 +114,9 @@ pub enum Command {
     /// Parses documents for a server that has started this process
     #[command(hide = true)]
     Parse,
+    /// Tries on itself what this host enforces, for a server that has started this process
+    #[command(hide = true)]
+    Probe,
 }
 
 /// What to serve, where, and on what: checked.
@@ -103,10 +133,16 @@ pub struct Config {
     pub data: PathBuf,
     /// The folder of the agents' files.
     pub workspace: PathBuf,
+    /// The bytes that one tenant's folder may come to hold by what agents write.
+    pub workspace_quota: u64,
     /// The folders below which `file://` sources may be read; `None` allows any file.
     pub files_roots: Option<Vec<PathBuf>>,
     /// The private networks that may be reached.
     pub allow_egress: Vec<Network>,
+    /// The databases that agents may read.
+    pub databases: Vec<DatabaseConfig>,
+    /// What makes the vectors: `bundled`, `hashing`, or a model on this machine; `None` is `bundled`.
+    pub embedder: Option<String>,
     /// The service that answers; `None` answers by rules.
     pub model: Option<ModelConfig>,
     /// The program to start for runs and parsers of their own.
@@ -121,6 +157,23 @@ pub struct Internal {
     pub listen: SocketAddr,
     /// The token from the environment; one is made where there is none.
     pub token: Option<Secret>,
+}
+
+/// A database that agents may read by SQL.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DatabaseConfig {
+    /// How agents name it: letters, digits, `_` and `-`.
+    pub name: String,
+    /// Where it is, `sqlite:///path/to.db` or `postgresql://user:password@host/database`.
+    pub url: Secret,
+}
+
+impl DatabaseConfig {
+    /// A database. It is opened with the server.
+    pub fn new(name: impl Into<String>, url: Secret) -> Self {
+        Self { name: name.into(), url }
+    }
 }
 
 /// An OpenAI-compatible service.
@@ -152,9 +205,12 @@ impl Config {
             internal: None,
             api_url: None,
             workspace: data.join("workspace"),
+            workspace_quota: Quota::default().bytes,
             data,
             files_roots: None,
             allow_egress: Vec::new(),
+            databases: Vec::new(),
+            embedder: None,
             model: None,
             program: program.into(),
         }
@@ -162,8 +218,18 @@ impl Config {
 
     /// Brings the command line and the environment together.
     pub fn new(arguments: Arguments) -> Result<Self> {
-        let Serve { listen, internal_listen, data, workspace, files_root, allow_egress, role } =
-            arguments.serve;
+        let Serve {
+            listen,
+            internal_listen,
+            data,
+            workspace,
+            workspace_quota,
+            files_root,
+            allow_egress,
+            db,
+            embedder,
+            role,
+        } = arguments.serve;
         if role != Role::All {
             return Err(wrong(
                 "--role api and --role worker share their work through services; on a data folder use --role all",
@@ -194,13 +260,44 @@ impl Config {
             internal: (!local).then_some(Internal { listen: internal_listen, token }),
             api_url,
             workspace: workspace.unwrap_or_else(|| data.join("workspace")),
+            workspace_quota,
             data,
             files_roots: (!local || !files_root.is_empty()).then_some(files_root),
             allow_egress,
+            databases: databases(&db)?,
+            embedder: embedder.filter(|embedder| !embedder.is_empty()),
             model: model()?,
             program,
         })
     }
+}
+
+/// Takes anything: an error of the command line's parser would repeat the value.
+fn kept_secret(value: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(value))
+}
+
+/// The databases of `NAME=URL` each. The values hold passwords and are not repeated.
+fn databases(given: &[Secret]) -> Result<Vec<DatabaseConfig>> {
+    let mut databases: Vec<DatabaseConfig> = Vec::new();
+    for (number, value) in given.iter().enumerate() {
+        let named = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
+        let (name, url) = value
+            .expose()
+            .split_once('=')
+            .filter(|(name, _)| !name.is_empty() && name.chars().all(named))
+            .ok_or_else(|| {
+                wrong(format!(
+                    "database {} of --db is not of the form NAME=URL, where the name has letters, digits, _ and -",
+                    number + 1
+                ))
+            })?;
+        if databases.iter().any(|database| database.name == name) {
+            return Err(wrong(format!("--db names two databases '{name}'")));
+        }
+        databases.push(DatabaseConfig::new(name, Secret::new(url)));
+    }
+    Ok(databases)
 }
 
 fn model() -> Result<Option<ModelConfig>> {
@@ -248,6 +345,23 @@ mod tests {
     fn the_command_line_is_sound() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn databases_have_names_and_keep_their_passwords() {
+        let given = |values: &[&str]| values.iter().map(|value| Secret::new(*value)).collect::<Vec<_>>();
+        let url = "postgresql://agents:canary@host/db?sslmode=require";
+        let read = databases(&given(&["sales=sqlite:///sales.db", &format!("more-2={url}")])).unwrap();
+        assert_eq!((read[0].name.as_str(), read[1].name.as_str()), ("sales", "more-2"));
+        assert_eq!(read[1].url.expose(), url);
+        assert!(!format!("{read:?}").contains("canary"));
+        for wrong in [vec![url], vec!["=canary"], vec!["a b=canary"], vec!["a=canary", "a=canary"]] {
+            let error = databases(&given(&wrong)).unwrap_err();
+            assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+        }
+        let arguments = Arguments::parse_from(["operone-server", "--db", "a=canary,b=canary"]);
+        assert_eq!(arguments.serve.db.len(), 2);
+        assert!(!format!("{arguments:?}").contains("canary"));
     }
 
     #[test]

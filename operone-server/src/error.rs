@@ -53,6 +53,11 @@ impl ApiError {
         Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", detail) }
     }
 
+    /// What is wrong, for people.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Names the cause more precisely.
     pub(crate) fn with_code(mut self, code: impl Into<String>) -> Self {
         self.code = code.into();

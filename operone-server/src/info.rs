@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use operone_core::model::ModelInfo;
+use operone_sandbox::{Limits, Probe};
 use serde_json::{Value, json};
 
 use crate::limits;
-use crate::process::Limits;
 
 /// What the server says of itself.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub(crate) struct Info {
     pub(crate) embedder: Value,
     /// The data folder.
     pub(crate) data: PathBuf,
+    /// What this host enforces on the server's processes.
+    pub(crate) sandbox: Probe,
 }
 
 impl Info {
@@ -35,7 +37,8 @@ impl Info {
             "data": self.data,
             "backends": {"journal": "sqlite", "memory": "sqlite", "chunks": "sqlite", "events": "in-process"},
             "capabilities": tools,
-            "enforced": Limits { ram: Some(0), cores: Some(0) }.enforced(),
+            "enforced": self.sandbox.enforced(Limits::default().with_ram(0).with_cpu(1000)),
+            "sandbox": self.sandbox,
             "limits": {
                 "body_bytes": limits::BODY,
                 "bulk_body_bytes": limits::BULK_BODY,

@@ -18,7 +18,10 @@
 
 mod backends;
 mod capabilities;
+mod cli;
 mod config;
+mod databases;
+mod embedder;
 mod error;
 mod extract;
 mod guard;
@@ -35,7 +38,8 @@ mod wire;
 pub mod parse;
 
 pub use backends::assemble;
-pub use config::{Arguments, Command, Config};
+pub use cli::{EvalArguments, IngestArguments, ModelsArguments, QueryArguments, Task, run_task};
+pub use config::{Arguments, Command, Config, DatabaseConfig};
 pub use parts::Parts;
 pub use process::run_worker;
 pub use program::{check, serve_until_stopped};

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use operone_server::{Arguments, Command, Config, parse, run_worker, serve_until_stopped};
+use operone_core::Error;
+use operone_server::{
+    Arguments, Command, Config, Task, parse, run_task, run_worker, serve_until_stopped,
+};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -17,23 +20,35 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
     log_to_stderr();
     let result = match arguments.command.take() {
-        Some(Command::Worker { ram_bytes, cores, linger_ms }) => {
-            return run_worker(ram_bytes, cores, Duration::from_millis(linger_ms));
+        Some(Command::Worker { ram_bytes, cpu_millicores, linger_ms }) => {
+            return run_worker(ram_bytes, cpu_millicores, Duration::from_millis(linger_ms));
         }
+        Some(Command::Probe) => return operone_sandbox::run_probe(),
         Some(Command::Parse) => return parse::run_parser(),
         Some(Command::Check) => Config::new(arguments).and_then(|config| {
             operone_server::check(&config)?.iter().for_each(|line| println!("{line}"));
             Ok(())
         }),
+        Some(Command::Eval(asked)) => return run(arguments, &Task::Eval(asked)),
+        Some(Command::Ingest(asked)) => return run(arguments, &Task::Ingest(asked)),
+        Some(Command::Models(asked)) => return run(arguments, &Task::Models(asked)),
+        Some(Command::Query(asked)) => return run(arguments, &Task::Query(asked)),
         None => Config::new(arguments).and_then(|config| serve_until_stopped(&config)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("operone-server: {}", error.with_causes());
-            ExitCode::from(2)
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn run(arguments: Arguments, task: &Task) -> ExitCode {
+    let result = Config::new(arguments).and_then(|config| run_task(&config, task));
+    result.unwrap_or_else(|error| failed(&error))
+}
+
+fn failed(error: &Error) -> ExitCode {
+    eprintln!("operone-server: {}", error.with_causes());
+    ExitCode::from(2)
 }
 
 fn log_to_stderr() {

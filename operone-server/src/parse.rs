@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use operone_core::error::{Error, ErrorKind, ErrorReport, Result};
 use operone_core::source::{Fetched, Parsed, Parser};
 use operone_rag::parse::{ParseLimits, parse_document};
+use operone_sandbox::{Files, Limits, fence};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -131,11 +132,12 @@ impl Process {
     }
 }
 
-/// What `operone-server parse` does: parses the documents that come over standard input, one after another, until
-/// it ends. Call it first thing in `main`.
+/// What `operone-server parse` does: limits this process and shuts it off from all files and networks, then parses the
+/// documents that come over standard input, one after another, until it ends. Call it first thing in `main`.
 pub fn run_parser() -> ExitCode {
-    if let Err(error) = crate::process::fence_parser(MEMORY_LIMIT) {
-        tracing::error!(%error, "the parser's limits cannot be set");
+    let fenced = Limits::default().with_ram(MEMORY_LIMIT).apply().and_then(|()| fence(&Files::None));
+    if let Err(error) = fenced {
+        tracing::error!(%error, "the parser cannot be limited or shut off");
         return ExitCode::FAILURE;
     }
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());

@@ -6,11 +6,13 @@ use std::path::Path;
 
 use operone_core::error::{Error, ErrorKind, Result};
 use operone_models::Secret;
+use operone_sandbox::Probe;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, Internal};
+use crate::databases;
 use crate::{Listeners, assemble, serve};
 
 /// Serves on the configuration until SIGINT or SIGTERM, having printed one line with the URL when it is ready.
@@ -66,19 +68,52 @@ pub fn check(config: &Config) -> Result<Vec<String>> {
         None => "beside the public routes, for this machine only".to_owned(),
         Some(internal) => format!("http://{} with a token", internal.listen),
     };
-    Ok(vec![
+    Ok([
         format!("listen         http://{}", config.listen),
         format!("internal       {internal}"),
         format!("data           {}", config.data.display()),
-        format!("workspace      {}", config.workspace.display()),
+        format!(
+            "workspace      {}, at most {} bytes per tenant",
+            config.workspace.display(),
+            config.workspace_quota
+        ),
         format!("file sources   {files}"),
         format!("web            {web}"),
         format!("model          {model}"),
+        format!("embedder       {}", crate::embedder::describe(config)),
         "journal        SQLite in the data folder".to_owned(),
         "memory         SQLite in the data folder".to_owned(),
         "chunks         SQLite in the data folder".to_owned(),
         "events         within the process".to_owned(),
-    ])
+    ]
+    .into_iter()
+    .chain(databases_of(config)?)
+    .chain(fences(&Probe::of(&config.program, "probe")))
+    .collect())
+}
+
+/// Each database for agents, asked whether it is there.
+fn databases_of(config: &Config) -> Result<Vec<String>> {
+    let opened = runtime("operone-check")?.block_on(databases::open(&config.databases))?;
+    let lines = opened.iter().map(|database| {
+        let away = database.away.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        format!("database       {} on {}{away}", database.name, database.shown)
+    });
+    Ok(lines.collect())
+}
+
+/// Each layer that is tried without changing anything; control groups are taken over when the server starts.
+fn fences(probe: &Probe) -> Vec<String> {
+    let tried = probe.layers.iter().filter(|(name, _)| name.as_str() != "cgroup");
+    tried
+        .map(|(name, layer)| match (&layer.reason, probe.landlock_abi) {
+            (Some(reason), _) => format!("fence          {name}: no, {reason}"),
+            (None, Some(abi)) if name.starts_with("landlock") => {
+                format!("fence          {name}: yes (Landlock ABI {abi})")
+            }
+            (None, _) => format!("fence          {name}: yes"),
+        })
+        .collect()
 }
 
 fn runtime(name: &str) -> Result<Runtime> {

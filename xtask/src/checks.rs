@@ -5,13 +5,19 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::debian;
+use crate::local_model;
 use crate::model_service::ModelService;
+use crate::postgres::PostgresServer;
 
 /// Tests in modules of this name read real documents and collections from the folder `shared/data` beside the
 /// checkout.
 const WITH_DATA: &str = "with_data";
+/// Tests in modules of this name run a real sentence embedding model.
+const WITH_LOCAL_MODEL: &str = "with_local_model";
 /// Tests in modules of this name ask a real model service.
 const WITH_MODEL_SERVICE: &str = "with_model_service";
+/// Tests in modules of this name ask a real Postgres server.
+const WITH_POSTGRES: &str = "with_postgres";
 
 pub(crate) fn run() -> Result<(), String> {
     let mut skipped = Vec::new();
@@ -30,6 +36,18 @@ pub(crate) fn run() -> Result<(), String> {
         skipped.extend(names(WITH_DATA)?);
     }
     let ci = std::env::var_os("CI").is_some();
+    match local_model::fetch(&target_folder()) {
+        Ok(folder) => {
+            let mut tests = ignored(WITH_LOCAL_MODEL);
+            tests.env("OPERONE_TEST_LOCAL_MODEL", folder);
+            step("tests with a local model", tests)?;
+        }
+        Err(error) if ci => return Err(format!("the suite of the local model did not run: {error}")),
+        Err(error) => {
+            println!("the local model cannot be had: {error}");
+            skipped.extend(names(WITH_LOCAL_MODEL)?);
+        }
+    }
     match ModelService::start(&target_folder()) {
         Ok(service) => {
             let mut tests = ignored(WITH_MODEL_SERVICE);
@@ -40,6 +58,18 @@ pub(crate) fn run() -> Result<(), String> {
         Err(error) => {
             println!("the model service cannot be had: {error}");
             skipped.extend(names(WITH_MODEL_SERVICE)?);
+        }
+    }
+    match PostgresServer::start(&target_folder()) {
+        Ok(server) => {
+            let mut tests = ignored(WITH_POSTGRES);
+            tests.env("OPERONE_TEST_POSTGRES_URL", server.url());
+            step("tests with Postgres", tests)?;
+        }
+        Err(error) if ci => return Err(format!("the suite of Postgres did not run: {error}")),
+        Err(error) => {
+            println!("Postgres cannot be had: {error}");
+            skipped.extend(names(WITH_POSTGRES)?);
         }
     }
 

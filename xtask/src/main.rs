@@ -2,7 +2,9 @@
 
 mod checks;
 mod debian;
+mod local_model;
 mod model_service;
+mod postgres;
 
 use std::process::ExitCode;
 

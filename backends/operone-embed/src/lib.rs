@@ -1,24 +1,26 @@
-//! The embedder that Operone brings along.
+//! Embedders that run on this machine.
 //!
-//! What it is today: no model, but the feature hashing of operone-core. It finds texts that share words or parts
-//! of words with a query. It does not know that "car" and "automobile" mean the same. It needs no download, no
-//! memory to speak of, and gives the same vectors on every platform; its id says which rules made them, so that
-//! an index notices when another embedder takes its place.
+//! [`bundled`] is a table of word vectors that comes with the crate, distilled from all-MiniLM-L6-v2: it needs no
+//! download, reads thousands of texts a second, and knows words that mean the same, but not their context.
+//! With the feature `bert`, `BertEmbedder` runs a model from a folder, which knows more and takes a hundred times
+//! as long.
 
-use operone_core::in_process::HashingEmbedder;
+#[cfg(feature = "bert")]
+mod bert;
+mod fixed;
+mod wordpiece;
 
-/// How many components the vectors of [`bundled`] have.
-///
-/// At 256 texts that share no word come too near to one another.
-pub const DIMENSION: usize = 512;
+#[cfg(feature = "bert")]
+pub use bert::BertEmbedder;
+pub use fixed::StaticEmbedder;
 
 /// The embedder to use where no other is configured.
 ///
 /// ```
 /// use operone_core::embed::Embedder;
 ///
-/// assert_eq!(operone_embed::bundled().info().id, "hashing-v1-512");
+/// assert_eq!(operone_embed::bundled().info().id, "static-minilm-256-1");
 /// ```
-pub fn bundled() -> HashingEmbedder {
-    HashingEmbedder::new(DIMENSION)
+pub fn bundled() -> StaticEmbedder {
+    StaticEmbedder::bundled()
 }

@@ -60,9 +60,9 @@ fn do_not_wait(options: &mut OpenOptions) {
 #[cfg(not(unix))]
 fn do_not_wait(_: &mut OpenOptions) {}
 
-/// Whether the file is in one of the file systems that the kernel makes up: proc, sys, control groups, debugging.
+/// Whether the file or folder is in one of the file systems that the kernel makes up: proc, sys, control groups, debugging.
 #[cfg(target_os = "linux")]
-fn is_made_up(file: &File) -> io::Result<bool> {
+pub(crate) fn is_made_up(file: impl std::os::fd::AsFd) -> io::Result<bool> {
     const MADE_UP: [u64; 8] = [
         0x9fa0,      // proc
         0x6265_6572, // sys
@@ -78,6 +78,6 @@ fn is_made_up(file: &File) -> io::Result<bool> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn is_made_up(_: &File) -> io::Result<bool> {
+pub(crate) fn is_made_up<T>(_: T) -> io::Result<bool> {
     Ok(false)
 }

@@ -21,6 +21,8 @@
 //! Each file has one thread that writes: what waits for it at one moment shares a transaction, and so a write to the
 //! disk. Reads run beside it on tokio's threads for blocking work, so the stores must be used within a tokio runtime.
 //! Dropping the last handle of a store ends its thread and closes the file.
+//!
+//! [`SqliteQueryDatabase`] stands apart: a file of the host's own, anywhere but in a data folder, that agents may read by SQL.
 
 mod cache;
 mod chunks;
@@ -30,6 +32,7 @@ mod folder;
 mod journal;
 mod json;
 mod memory;
+mod query;
 mod schema;
 mod writer;
 
@@ -38,3 +41,4 @@ pub use chunks::SqliteChunkStore;
 pub use folder::DataFolder;
 pub use journal::SqliteJournal;
 pub use memory::SqliteMemoryStore;
+pub use query::SqliteQueryDatabase;

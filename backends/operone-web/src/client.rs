@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use operone_core::Result;
 use operone_core::egress::EgressPolicy;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderName, LOCATION};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderName, LOCATION, RANGE};
 use reqwest::{Client, Response, Url};
 use rustls::ClientConfig;
 
@@ -68,9 +68,14 @@ impl WebClient {
     }
 
     /// Requests the URL and follows redirects up to an answer of which nothing but the head has been read.
-    pub(crate) async fn get(&self, mut url: Url) -> Result<Answer> {
+    pub(crate) async fn get(&self, url: Url) -> Result<Answer> {
+        self.get_from(url, 0).await
+    }
+
+    /// Like [`get`](Self::get), but asks for the bytes from `from` on.
+    pub(crate) async fn get_from(&self, mut url: Url, from: u64) -> Result<Answer> {
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.request(&url).await?;
+            let response = self.request(&url, from).await?;
             match target(&url, &response)? {
                 Some(target) => url = target,
                 None => return Ok(Answer { url, response }),
@@ -79,7 +84,7 @@ impl WebClient {
         Err(too_many_redirects(MAX_REDIRECTS))
     }
 
-    async fn request(&self, url: &Url) -> Result<Response> {
+    async fn request(&self, url: &Url, from: u64) -> Result<Response> {
         let port = url.port_or_known_default().ok_or_else(|| invalid_url("has no port"))?;
         let access = match Ports::of(port) {
             Ports::Usual => &self.usual_ports,
@@ -89,7 +94,10 @@ impl WebClient {
         if literal(url).is_some_and(|address| !access.guard.admits(address)) {
             return Err(denied(url));
         }
-        let request = access.client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        let mut request = access.client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        if from > 0 {
+            request = request.header(RANGE, format!("bytes={from}-"));
+        }
         request.send().await.map_err(|error| from_transport(url, error))
     }
 }
@@ -117,6 +125,17 @@ impl Answer {
     /// A header that is text.
     pub(crate) fn header(&self, name: HeaderName) -> Option<String> {
         Some(self.response.headers().get(name)?.to_str().ok()?.to_owned())
+    }
+
+    /// How long the body is, if the answer says so.
+    pub(crate) fn announced(&self) -> Option<u64> {
+        self.response.content_length()
+    }
+
+    /// The next piece of the body; `None` at its end.
+    pub(crate) async fn piece(&mut self) -> Result<Option<Vec<u8>>> {
+        let piece = self.response.chunk().await.map_err(|error| from_transport(&self.url, error))?;
+        Ok(piece.map(Into::into))
     }
 
     /// Reads the body, which is `too_large` beyond `limit` bytes, whatever length was announced.

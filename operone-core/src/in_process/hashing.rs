@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::embed::{Embedder, EmbedderInfo, Tokenizer};
+use crate::embed::{Embedder, EmbedderInfo, EmbedderKind, Tokenizer};
 use crate::error::Result;
 use crate::text::{Analyser, normalize};
 
@@ -65,6 +65,7 @@ impl HashingEmbedder {
 impl Embedder for HashingEmbedder {
     fn info(&self) -> EmbedderInfo {
         EmbedderInfo::new(format!("hashing-v1-{}", self.dimension), self.dimension, WINDOW)
+            .with_kind(EmbedderKind::Hashing)
     }
 
     fn tokenizer(&self) -> Arc<dyn Tokenizer> {

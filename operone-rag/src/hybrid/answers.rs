@@ -7,7 +7,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use operone_core::chunk::{Collection, Generation};
 use operone_core::filter::Filter;
-use operone_core::retrieve::{Hit, RetrieveQuery};
+use operone_core::retrieve::{Hit, NearDuplicates, RetrieveQuery, SearchMode};
 use operone_core::{Error, Result};
 
 /// How long an answer is kept at most.
@@ -30,8 +30,12 @@ pub(super) struct Asked {
     text: String,
     filter: String,
     top_k: usize,
+    options: Options,
     generation: Generation,
 }
+
+/// The options of a query in a form that can be compared exactly.
+type Options = (SearchMode, Option<bool>, Option<u32>, Option<usize>, Option<usize>, NearDuplicates);
 
 impl Asked {
     pub(super) fn new(query: &RetrieveQuery, generation: Generation) -> Result<Self> {
@@ -45,6 +49,7 @@ impl Asked {
             text: query.text.split_whitespace().collect::<Vec<_>>().join(" "),
             filter: filter.unwrap_or_default(),
             top_k: query.top_k,
+            options: options(query),
             generation,
         })
     }
@@ -52,6 +57,12 @@ impl Asked {
     fn weight(&self) -> u32 {
         u32::try_from(256 + self.text.len() + self.filter.len()).unwrap_or(u32::MAX / 2)
     }
+}
+
+fn options(query: &RetrieveQuery) -> Options {
+    let options = &query.options;
+    let mmr = options.mmr.map(f32::to_bits);
+    (options.mode, options.rerank, mmr, options.context, options.per_document, options.near_duplicates)
 }
 
 fn weight(hits: &[Hit]) -> u32 {

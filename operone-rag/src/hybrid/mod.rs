@@ -1,56 +1,66 @@
-//! The retriever: candidates by words and by meaning from a chunk store, their scores fused, cached by generation.
+//! The retriever: candidates by words and by meaning from a chunk store, fused, chosen, cited, cached by generation.
 
 mod answers;
+mod candidates;
 mod config;
+mod context;
+mod fusion;
+mod selection;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use moka::sync::Cache;
 use operone_core::cache::EmbeddingCache;
-use operone_core::chunk::{
-    Candidate, ChunkKey, ChunkStore, Collection, CompleteQuery, DenseQuery, Level, LexicalQuery, Scores,
-};
+use operone_core::chunk::{ChunkKey, ChunkStore};
 use operone_core::embed::Embedder;
-use operone_core::retrieve::{Hit, RetrieveQuery, Retriever};
+use operone_core::retrieve::{Hit, Passage, Reranker, RetrieveQuery, Retriever, SearchMode};
 use operone_core::text::{Analyser, min_max};
 use operone_core::{Error, Result};
 
 use crate::ingest::embedder_mismatch;
+use crate::rerank::LexicalReranker;
 use crate::vectors::Vectors;
 
-use answers::{Asked, answers};
+use answers::answers;
+use candidates::Asked;
+use fusion::{best_first, fuse};
+use selection::{Found, looked_at, per_document, select};
 
 pub use config::HybridConfig;
 
 /// Finds passages by the words and by the meaning of a query, over any [`ChunkStore`]. Clones share the cache.
 ///
-/// - Each side gives its best candidates under the same filter. Where the store can, each candidate then gets the
-///   score of the other side too. Both scores are moved onto [0, 1] over all candidates and added by their weights.
-///   A side that has nothing to say of a query, no word or no vector, leaves its weight to the other.
+/// - Words are looked for in chunks and in whole documents, vectors in chunks, all under the same filter. Where the
+///   store can, each candidate then gets the scores it lacks. The scores of words and of vectors are moved onto [0, 1]
+///   over all candidates and added by their weights. A side that has nothing to say of a query, no word or no vector,
+///   leaves its weight to the other.
 /// - A hit holds a word of the query, or its cosine is at least [`HybridConfig::least_cosine`]: vectors always have
 ///   nearest neighbours, however far they are.
 /// - Equal scores are in order of document id and place, so that every store gives the same order.
-/// - Answers are kept by query, filter and the generation of the collection: one that is out of date is not found
-///   again. Errors, and answers during which the collection changed, are not kept.
-/// - Codes: `blank_query`, `invalid_top_k`, `embedder_mismatch`.
+/// - The best candidates are reranked if the query or the configuration says so.
+/// - Answers are kept by query, options, filter and the generation of the collection: one that is out of date is not
+///   found again. Errors, and answers during which the collection changed, are not kept.
+/// - Codes: `blank_query`, `invalid_top_k`, `invalid_mmr`, `invalid_context`, `invalid_per_document`,
+///   `embedder_mismatch`.
 #[derive(Clone, Debug)]
 pub struct HybridRetriever {
     store: Arc<dyn ChunkStore>,
     vectors: Vectors,
+    reranker: Arc<dyn Reranker>,
     config: HybridConfig,
-    answers: Cache<Asked, Arc<Vec<Hit>>>,
+    answers: Cache<answers::Asked, Arc<Vec<Hit>>>,
 }
 
 impl HybridRetriever {
-    /// A retriever with the defaults of [`HybridConfig`].
+    /// A retriever with the configuration that suits the embedder, [`HybridConfig::for_embedder`].
     pub fn new(
         store: Arc<dyn ChunkStore>,
         embedder: Arc<dyn Embedder>,
         cache: Arc<dyn EmbeddingCache>,
     ) -> Self {
-        Self::with_config(store, embedder, cache, HybridConfig::default())
+        let config = HybridConfig::for_embedder(&embedder.info());
+        Self::with_config(store, embedder, cache, config)
     }
 
     /// A retriever that finds and ranks by `config`.
@@ -60,146 +70,128 @@ impl HybridRetriever {
         cache: Arc<dyn EmbeddingCache>,
         config: HybridConfig,
     ) -> Self {
-        Self { store, vectors: Vectors::new(embedder, cache), config, answers: answers(config.cache_bytes) }
+        Self {
+            store,
+            vectors: Vectors::new(embedder, cache),
+            reranker: Arc::new(LexicalReranker::default()),
+            config,
+            answers: answers(config.cache_bytes),
+        }
+    }
+
+    /// Reranks with `reranker`, where reranking is asked for; [`LexicalReranker`] by default. It has a cache of its
+    /// own from here on.
+    #[must_use]
+    pub fn with_reranker(mut self, reranker: Arc<dyn Reranker>) -> Self {
+        self.reranker = reranker;
+        self.answers = answers(self.config.cache_bytes);
+        self
     }
 
     async fn search(&self, query: &RetrieveQuery) -> Result<Answer> {
+        let mode = query.options.mode;
+        let by_vectors =
+            mode == SearchMode::Dense || (mode == SearchMode::Hybrid && self.config.dense_weight > 0.0);
         let present = self.vectors.info().id;
         match self.store.embedder(&query.collection).await? {
             None => return Ok(Answer { hits: Vec::new(), whole: true }),
-            Some(stored) if stored != present && self.config.dense_weight > 0.0 => {
+            Some(stored) if stored != present && by_vectors => {
                 return Err(embedder_mismatch(&stored, &present));
             }
             Some(_) => {}
         }
-        let terms = Analyser.terms(&query.text);
-        let vector = self.query_vector(query).await?;
-        let asked = Sides { terms: &terms, vector: vector.as_deref(), level: self.config.level };
-        let mut found = self.candidates(query, &asked).await?;
-        let complete = self.store.capabilities().complete;
-        if complete {
-            self.complete(&query.collection, &asked, &mut found).await?;
+        let terms = if mode == SearchMode::Dense { Vec::new() } else { Analyser.terms(&query.text) };
+        let vector = if by_vectors { self.query_vector(query).await? } else { None };
+        let asked = Asked {
+            collection: &query.collection,
+            terms: &terms,
+            vector: vector.as_deref(),
+            filter: query.filter.as_ref(),
+            limit: self.config.depth.max(query.top_k),
+        };
+        let pool = asked.candidates(self.store.as_ref()).await?;
+        let least_cosine = if mode == SearchMode::Dense { -1.0 } else { self.config.least_cosine };
+        let ranked = fuse(pool, &self.config, least_cosine);
+        self.shown(query, ranked).await
+    }
+
+    /// Reranks, chooses and reads what is shown of the ranked candidates.
+    async fn shown(&self, query: &RetrieveQuery, mut ranked: Vec<(ChunkKey, f32)>) -> Result<Answer> {
+        let options = &query.options;
+        let mut whole = true;
+        let by_default = self.config.rerank && options.mode == SearchMode::Hybrid;
+        if options.rerank.unwrap_or(by_default) {
+            whole &= self.rerank(query, &mut ranked).await?;
         }
-        let mut ranked = self.fuse(found);
-        ranked.truncate(query.top_k);
+        if let Some(most) = options.per_document {
+            per_document(&mut ranked, most);
+        }
+        ranked.truncate(looked_at(options, query.top_k));
+        let found = self.read(query, &ranked).await?;
+        whole &= found.len() == ranked.len();
+        let mut chosen = select(found, options, query.top_k);
+        let hits = match options.context {
+            Some(budget) => {
+                let (store, tokenizer) = (self.store.as_ref(), self.vectors.tokenizer());
+                let tokenizer = tokenizer.as_ref();
+                context::grown(store, &query.collection, tokenizer, chosen, query.top_k, budget).await?
+            }
+            None => {
+                chosen.truncate(query.top_k);
+                chosen.into_iter().map(|found| Hit::new(found.chunk, found.score)).collect()
+            }
+        };
+        Ok(Answer { hits, whole })
+    }
+
+    /// Orders the best candidates anew; their scores stay above those of the rest. Tells whether all were there.
+    async fn rerank(&self, query: &RetrieveQuery, ranked: &mut Vec<(ChunkKey, f32)>) -> Result<bool> {
+        let rest = ranked.split_off(self.config.rerank_depth.min(ranked.len()));
+        let found = self.read(query, ranked).await?;
+        let whole = found.len() == ranked.len();
+        let passages: Vec<Passage> =
+            found.iter().map(|found| Passage::new(&found.chunk, found.score)).collect();
+        let mut scores = self.reranker.rerank(&query.text, &passages).await?;
+        if scores.len() != passages.len() {
+            let id = self.reranker.id();
+            let detail =
+                format!("the reranker {id} gave {} scores for {} passages", scores.len(), passages.len());
+            return Err(Error::internal(detail).with_code("reranker_broken"));
+        }
+        min_max(&mut scores);
+        let floor = rest.first().map_or(0.0, |(_, score)| *score);
+        *ranked = found
+            .into_iter()
+            .zip(scores)
+            .map(|(found, score)| (found.chunk.key, floor + (1.0 - floor) * score))
+            .collect();
+        best_first(ranked);
+        ranked.extend(rest);
+        Ok(whole)
+    }
+
+    /// The candidates with their texts, without those that are gone.
+    async fn read(&self, query: &RetrieveQuery, ranked: &[(ChunkKey, f32)]) -> Result<Vec<Found>> {
         let keys: Vec<ChunkKey> = ranked.iter().map(|(key, _)| key.clone()).collect();
         let chunks = self.store.chunks(&query.collection, &keys).await?;
-        let whole = chunks.len() == keys.len() && chunks.iter().all(Option::is_some);
-        let hits = chunks.into_iter().zip(ranked);
-        Ok(Answer {
-            hits: hits.filter_map(|(chunk, (_, score))| Some(Hit::new(chunk?, score))).collect(),
-            whole,
-        })
+        let found = chunks.into_iter().zip(ranked);
+        Ok(found.filter_map(|(chunk, (_, score))| Some(Found { chunk: chunk?, score: *score })).collect())
     }
 
     async fn query_vector(&self, query: &RetrieveQuery) -> Result<Option<Vec<f32>>> {
-        if self.config.dense_weight <= 0.0 {
-            return Ok(None);
-        }
         let text = [query.text.clone()];
         let vectors =
             if query.fresh { self.vectors.uncached(&text).await? } else { self.vectors.of(&text).await? };
         Ok(vectors.into_iter().next().flatten())
-    }
-
-    async fn candidates(
-        &self,
-        query: &RetrieveQuery,
-        sides: &Sides<'_>,
-    ) -> Result<BTreeMap<ChunkKey, Scores>> {
-        let limit = self.config.depth.max(query.top_k.saturating_mul(5));
-        let filter = query.filter.as_ref();
-        let mut found: BTreeMap<ChunkKey, Scores> = BTreeMap::new();
-        if !sides.terms.is_empty() {
-            let lexical = LexicalQuery { terms: sides.terms, level: sides.level, filter, limit };
-            for Candidate { key, score } in self.store.lexical(&query.collection, lexical).await? {
-                found.entry(key).or_default().lexical = Some(score);
-            }
-        }
-        if let Some(vector) = sides.vector {
-            let dense = DenseQuery { vector, filter, limit };
-            for Candidate { key, score } in self.store.dense(&query.collection, dense).await? {
-                found.entry(key).or_default().dense = Some(score);
-            }
-        }
-        Ok(found)
-    }
-
-    /// Asks for the scores that one side has and the other lacks.
-    async fn complete(
-        &self,
-        collection: &Collection,
-        sides: &Sides<'_>,
-        found: &mut BTreeMap<ChunkKey, Scores>,
-    ) -> Result<()> {
-        let lacking = |has: fn(&Scores) -> bool| -> Vec<ChunkKey> {
-            found.iter().filter(|(_, scores)| !has(scores)).map(|(key, _)| key.clone()).collect()
-        };
-        let (no_dense, no_lexical) =
-            (lacking(|scores| scores.dense.is_some()), lacking(|scores| scores.lexical.is_some()));
-        if sides.vector.is_some() && !no_dense.is_empty() {
-            let query =
-                CompleteQuery { keys: &no_dense, vector: sides.vector, terms: &[], level: sides.level };
-            for (key, scores) in no_dense.iter().zip(self.store.complete(collection, query).await?) {
-                found.entry(key.clone()).or_default().dense = scores.dense;
-            }
-        }
-        if !sides.terms.is_empty() && !no_lexical.is_empty() {
-            let query =
-                CompleteQuery { keys: &no_lexical, vector: None, terms: sides.terms, level: sides.level };
-            for (key, scores) in no_lexical.iter().zip(self.store.complete(collection, query).await?) {
-                found.entry(key.clone()).or_default().lexical = scores.lexical;
-            }
-        }
-        Ok(())
-    }
-
-    /// The candidates with their fused scores, best first, without those that have nothing to do with the query.
-    fn fuse(&self, found: BTreeMap<ChunkKey, Scores>) -> Vec<(ChunkKey, f32)> {
-        let dense = on_one_scale(found.values().map(|scores| scores.dense.filter(|score| score.is_finite())));
-        let lexical =
-            on_one_scale(found.values().map(|scores| scores.lexical.filter(|score| score.is_finite())));
-        // Where no candidate holds a word all are equal, and equally nothing.
-        let has_words = found.values().any(holds_word);
-        let lexical = lexical.filter(|_| has_words);
-        let (dense_weight, lexical_weight) = match (&dense, &lexical) {
-            (Some(_), None) => (1.0, 0.0),
-            (None, Some(_)) => (0.0, 1.0),
-            _ => (self.config.dense_weight, 1.0 - self.config.dense_weight),
-        };
-        let score = |side: &Option<Vec<f32>>, at: usize| {
-            side.as_ref().and_then(|side| side.get(at)).copied().unwrap_or(0.0)
-        };
-        let mut ranked: Vec<(ChunkKey, f32)> = found
-            .into_iter()
-            .enumerate()
-            .filter(|(_, (_, scores))| {
-                holds_word(scores) || scores.dense.is_some_and(|cosine| cosine >= self.config.least_cosine)
-            })
-            .map(|(at, (key, _))| {
-                let fused = dense_weight * score(&dense, at) + lexical_weight * score(&lexical, at);
-                (key, fused.clamp(0.0, 1.0))
-            })
-            .collect();
-        // The sort is stable, so equal scores stay in the order of their keys.
-        ranked.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-        ranked
     }
 }
 
 #[async_trait]
 impl Retriever for HybridRetriever {
     async fn retrieve(&self, query: RetrieveQuery) -> Result<Vec<Hit>> {
-        if query.text.trim().is_empty() {
-            return Err(Error::invalid("the query is blank").with_code("blank_query"));
-        }
-        if query.top_k == 0 || query.top_k > RetrieveQuery::MAX_TOP_K {
-            let most = RetrieveQuery::MAX_TOP_K;
-            return Err(Error::invalid(format!("top_k is 1 to {most}, not {}", query.top_k))
-                .with_code("invalid_top_k"));
-        }
+        check(&query)?;
         let generation = self.store.generation(&query.collection).await?;
-        let asked = Asked::new(&query, generation)?;
+        let asked = answers::Asked::new(&query, generation)?;
         if !query.fresh
             && let Some(hits) = self.answers.get(&asked)
         {
@@ -217,29 +209,30 @@ impl Retriever for HybridRetriever {
     }
 }
 
-/// What each side is asked for.
-struct Sides<'a> {
-    terms: &'a [String],
-    vector: Option<&'a [f32]>,
-    level: Level,
-}
-
 /// Hits, and whether each chunk that was found was still there.
 struct Answer {
     hits: Vec<Hit>,
     whole: bool,
 }
 
-fn holds_word(scores: &Scores) -> bool {
-    scores.lexical.is_some_and(|score| score > 0.0)
+fn check(query: &RetrieveQuery) -> Result<()> {
+    let most = RetrieveQuery::MAX_TOP_K;
+    let options = &query.options;
+    let (detail, code) = if query.text.trim().is_empty() {
+        ("the query is blank".to_owned(), "blank_query")
+    } else if query.top_k == 0 || query.top_k > most {
+        (format!("top_k is 1 to {most}, not {}", query.top_k), "invalid_top_k")
+    } else if let Some(mmr) = options.mmr.filter(|mmr| !(0.0..=1.0).contains(mmr)) {
+        (format!("mmr is 0 to 1, not {mmr}"), "invalid_mmr")
+    } else if options.context.is_some_and(|tokens| tokens == 0 || tokens > MAX_CONTEXT) {
+        (format!("context is 1 to {MAX_CONTEXT} tokens"), "invalid_context")
+    } else if options.per_document == Some(0) {
+        ("per_document is at least 1".to_owned(), "invalid_per_document")
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(detail).with_code(code))
 }
 
-/// Scores moved onto [0, 1]; one that is missing counts as the least. `None` if all are missing.
-fn on_one_scale(scores: impl Iterator<Item = Option<f32>>) -> Option<Vec<f32>> {
-    let mut scores: Vec<f32> = scores.map(|score| score.unwrap_or(f32::NAN)).collect();
-    if scores.iter().all(|score| score.is_nan()) {
-        return None;
-    }
-    min_max(&mut scores);
-    Some(scores)
-}
+/// The most tokens of a hit with its context.
+const MAX_CONTEXT: usize = 8192;

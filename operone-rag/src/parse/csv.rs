@@ -4,51 +4,34 @@ use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::str::Chars;
 
-use operone_core::source::{BlockKind, Parsed};
+use operone_core::Result;
+use operone_core::source::Parsed;
 
+use super::ParseLimits;
 use super::assemble::{Assembly, clean};
+use super::table::Table;
 
-/// How many records are looked at to find the separator and the names of the columns.
+/// How many records are looked at to find the separator.
 const SAMPLE: usize = 20;
 
 /// The most values of a record; what follows is one value more.
 const MAX_VALUES: usize = 10_000;
 
-/// Reads a table. No record is lost, however many values it has: what stands above the names of the columns is kept
-/// as it is, and so is a value beyond the last name. Empty values are left out.
-pub(super) fn parse(media_type: &str, text: &str) -> Parsed {
+/// Reads a table; see [`Table`].
+pub(super) fn parse(text: &str, limits: &ParseLimits) -> Result<Parsed> {
     let text = clean(text);
     let separator = separator(&text);
-    let sample: Vec<Vec<String>> = Records::new(&text, separator).take(SAMPLE).collect();
-    let names = names(&sample);
-    let mut lines = String::new();
-    for (index, record) in Records::new(&text, separator).enumerate() {
-        let named = names.filter(|names| index > *names).and_then(|names| sample.get(names));
-        let line = line(&record, named.map(Vec::as_slice).unwrap_or_default());
-        if !line.is_empty() {
-            lines.push_str(&line);
-            lines.push('\n');
+    let media_type = if separator == '\t' { "text/tab-separated-values" } else { "text/csv" };
+    let mut assembly = Assembly::new(media_type, limits);
+    let mut table = Table::default();
+    for record in Records::new(&text, separator) {
+        let values = record.into_iter().enumerate().filter(|(_, value)| !value.trim().is_empty());
+        if !table.row(&mut assembly, values.collect()) {
+            break;
         }
     }
-    let mut assembly = Assembly::new(media_type);
-    assembly.push(BlockKind::Table, &lines);
+    table.finish(&mut assembly);
     assembly.finish()
-}
-
-fn line(record: &[String], names: &[String]) -> String {
-    let values = record.iter().enumerate().filter_map(|(column, value)| {
-        let value = one_line(value);
-        match names.get(column).map(|name| one_line(name)) {
-            _ if value.is_empty() => None,
-            Some(name) if !name.is_empty() => Some(format!("{name}: {value}")),
-            _ => Some(value),
-        }
-    });
-    values.collect::<Vec<_>>().join(" | ")
-}
-
-fn one_line(value: &str) -> String {
-    value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The separator that gives the most records the same number of values, and of equals the most values.
@@ -64,20 +47,35 @@ fn separator(text: &str) -> char {
     [',', ';', '\t', '|'].into_iter().rev().max_by_key(|separator| score(*separator)).unwrap_or(',')
 }
 
-/// The record that names the columns: the first with as many values as most have, all of them different words. There
-/// is none where the values below look no different, so that a table of nothing but numbers or words has no names.
-fn names(sample: &[Vec<String>]) -> Option<usize> {
-    let width = sample.iter().map(|record| filled(record)).max().filter(|width| *width > 1)?;
-    let index = sample.iter().position(|record| filled(record) == width && record.len() == width)?;
-    let names = sample.get(index)?;
-    let words = names.iter().all(|name| name.trim().parse::<f64>().is_err());
-    let different =
-        names.iter().enumerate().all(|(at, name)| !names.iter().take(at).any(|other| other == name));
-    (words && different && index + 1 < sample.len()).then_some(index)
+/// Whether most of the first records have the same number of values, more than one, and there are `least` of them. From
+/// three records on this stands against any other text, so that the values must look like values too.
+pub(super) fn separates(text: &str, least: usize) -> bool {
+    let text = text.trim_start_matches('\u{feff}');
+    [',', ';', '\t', '|'].into_iter().any(|separator| {
+        let records: Vec<Vec<String>> = Records::new(text, separator).take(SAMPLE).collect();
+        let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+        for record in records.iter().filter(|record| record.len() > 1) {
+            *counts.entry(record.len()).or_default() += 1;
+        }
+        let Some((same, width)) = counts.into_iter().map(|(width, same)| (same, width)).max() else { return false };
+        if least < 3 {
+            return same >= least && !looks_like_code(text);
+        }
+        let values: Vec<&str> = records.iter().flatten().map(|value| value.trim()).collect();
+        let filled = values.iter().filter(|value| !value.is_empty()).count();
+        let letters: usize = values.iter().map(|value| value.len()).sum();
+        // A table of Markdown, lines that end with the sign, and sentences with commas are no records.
+        let is_framed = separator == '|' && text.trim_start().starts_with('|');
+        let is_told = same * 5 >= records.len() * 4 && filled * 3 >= records.len() * 4 && letters < filled * 40;
+        let is_wide = width > 2 || separator == '\t' || records.len() >= 5 && letters < filled * 20;
+        same >= least && is_told && is_wide && !is_framed && !looks_like_code(text)
+    })
 }
 
-fn filled(record: &[String]) -> usize {
-    record.iter().filter(|value| !value.trim().is_empty()).count()
+/// Lines that end so are statements.
+fn looks_like_code(text: &str) -> bool {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(SAMPLE).collect();
+    lines.iter().filter(|line| line.ends_with(['{', '}', ';', '(', ':', '>'])).count() * 4 > lines.len()
 }
 
 /// The records of RFC 4180, read leniently: a quote inside an unquoted value is a character like any other, and a
@@ -130,7 +128,7 @@ mod tests {
     use super::*;
 
     fn lines(text: &str) -> Vec<String> {
-        parse("text/csv", text).text.lines().map(str::to_owned).collect()
+        parse(text, &ParseLimits::default()).unwrap().text.lines().map(str::to_owned).collect()
     }
 
     #[test]

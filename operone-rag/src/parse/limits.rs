@@ -12,6 +12,10 @@ pub struct ParseLimits {
     pub expanded: usize,
     /// The most entries of an archive; 10,000 by default.
     pub entries: usize,
+    /// The most bytes of text that a document gives; 64 MiB by default.
+    pub text: usize,
+    /// The most values of a workbook or of structured data, repeated ones counted once; 4,000,000 by default.
+    pub cells: usize,
     /// The most pages; 10,000 by default.
     pub pages: usize,
     /// How long one document may take; 30 seconds by default.
@@ -26,6 +30,8 @@ impl Default for ParseLimits {
             bytes: 64 << 20,
             expanded: 256 << 20,
             entries: 10_000,
+            text: 64 << 20,
+            cells: 4_000_000,
             pages: 10_000,
             time: Duration::from_secs(30),
             parallel: 4,
@@ -52,6 +58,20 @@ impl ParseLimits {
     #[must_use]
     pub fn with_entries(mut self, entries: usize) -> Self {
         self.entries = entries;
+        self
+    }
+
+    /// Sets the most bytes of text that a document gives.
+    #[must_use]
+    pub fn with_text(mut self, text: usize) -> Self {
+        self.text = text;
+        self
+    }
+
+    /// Sets the most values of a workbook or of structured data.
+    #[must_use]
+    pub fn with_cells(mut self, cells: usize) -> Self {
+        self.cells = cells;
         self
     }
 

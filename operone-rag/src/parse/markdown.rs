@@ -33,6 +33,25 @@ pub(super) fn structured(media_type: &str, text: String) -> Parsed {
     parsed
 }
 
+/// How many kinds of marks the first lines of a text have that Markdown means something by.
+pub(super) fn marks(text: &str) -> usize {
+    let mut found = [false; 8];
+    let [headings, fences, lists, links, emphasis, delimiters, quotes, underlines] = &mut found;
+    let mut above = "";
+    for line in text.lines().map(str::trim).take(400) {
+        *headings |= atx_heading(line).is_some();
+        *fences |= line.starts_with("```") || line.starts_with("~~~");
+        *lists |= ["- ", "* ", "+ ", "1. "].iter().any(|mark| line.starts_with(mark));
+        *links |= line.contains("](");
+        *emphasis |= line.matches("**").count() > 1 || line.matches('`').count() > 1;
+        *delimiters |= is_delimiter_row(line);
+        *quotes |= line.starts_with("> ");
+        *underlines |= line.len() > 2 && line.bytes().all(|byte| byte == b'=') && !above.is_empty();
+        above = line;
+    }
+    found.into_iter().filter(|found| *found).count()
+}
+
 #[derive(Default)]
 struct FrontMatter {
     title: Option<String>,

@@ -1,20 +1,39 @@
 //! Documents to text: the format is found, the text is read within limits, and whatever goes wrong has a code.
 
+#[cfg(feature = "office")]
+mod archive;
 mod assemble;
+mod code;
 mod csv;
 mod detect;
-#[cfg(feature = "docx")]
+#[cfg(feature = "office")]
 mod docx;
 mod encoding;
+#[cfg(all(feature = "html", feature = "office"))]
+mod epub;
 #[cfg(feature = "html")]
 mod html;
 mod inline_html;
+mod json;
 mod limits;
+mod mail;
 mod markdown;
+#[cfg(feature = "office")]
+mod odf;
+#[cfg(feature = "office")]
+mod opc;
 #[cfg(feature = "pdf")]
 mod pdf;
+#[cfg(feature = "office")]
+mod pptx;
+mod rtf;
+mod table;
 mod text;
-#[cfg(feature = "docx")]
+#[cfg(feature = "office")]
+mod xlsx;
+#[cfg(feature = "office")]
+mod xml;
+#[cfg(feature = "office")]
 mod zip_archive;
 
 use std::sync::Arc;
@@ -24,7 +43,7 @@ use operone_core::source::{BlockKind, Fetched, Parsed, Parser};
 use operone_core::{Error, Result};
 use tokio::sync::{Semaphore, oneshot};
 
-use detect::Format;
+use detect::{Format, Kind};
 
 pub use limits::ParseLimits;
 
@@ -75,7 +94,7 @@ impl Parser for DocumentParser {
         let (sender, receiver) = oneshot::channel();
         let run = move || {
             // A receiver that is gone has given up waiting.
-            let _ = sender.send(catch(|| read(&document, &limits)));
+            let _ = sender.send(catch(|| read(&document, &limits, 0)));
             drop(slot);
         };
         std::thread::Builder::new().name("parse".into()).stack_size(STACK).spawn(run).map_err(|error| {
@@ -98,7 +117,7 @@ pub fn parse_bytes(name: &str, bytes: &[u8]) -> Result<Parsed> {
 /// [`Parser::parse`] without `timeout`. Blocks the calling thread; a panic inside is an error with code `corrupt`.
 pub fn parse_document(document: &Fetched, limits: &ParseLimits) -> Result<Parsed> {
     std::thread::scope(|scope| {
-        let run = || catch(|| read(document, limits));
+        let run = || catch(|| read(document, limits, 0));
         let thread =
             std::thread::Builder::new().name("parse".into()).stack_size(STACK).spawn_scoped(scope, run);
         match thread.map(|thread| thread.join()) {
@@ -118,7 +137,8 @@ fn broken() -> Error {
     Error::invalid("the document is damaged: reading it failed").with_code("corrupt")
 }
 
-fn read(document: &Fetched, limits: &ParseLimits) -> Result<Parsed> {
+/// Reads a document that lies `inside` so many messages.
+fn read(document: &Fetched, limits: &ParseLimits, inside: usize) -> Result<Parsed> {
     let (name, bytes) = (document.name.as_str(), document.bytes.as_slice());
     if bytes.len() > limits.bytes {
         return Err(Error::invalid(format!(
@@ -131,21 +151,38 @@ fn read(document: &Fetched, limits: &ParseLimits) -> Result<Parsed> {
     if bytes.is_empty() {
         return Err(empty("the document has no bytes"));
     }
-    let declared = document.media_type.as_deref().and_then(declared_charset);
-    let text = || encoding::decode(bytes, declared);
+    let media_type = document.media_type.as_deref();
+    let declared = media_type.and_then(declared_charset);
     let parsed = match detect::detect(name, bytes)? {
         Format::Pdf => read_pdf(bytes, limits)?,
         Format::Zip => read_zip(bytes, limits)?,
-        Format::Html => read_html(bytes, declared)?,
-        Format::Markdown => markdown::parse(&text()),
-        Format::Csv => csv::parse("text/csv", &text()),
-        Format::Text => text::parse("text/plain", &text(), BlockKind::Paragraph),
-        Format::Code => text::parse("text/plain", &text(), BlockKind::Code),
+        Format::Html => {
+            let declared = declared.map(str::to_owned).or_else(|| encoding::declared_in_page(bytes));
+            read_html(&encoding::decode(bytes, declared.as_deref()), limits)?
+        }
+        Format::Mail => mail::parse(bytes, limits, inside)?,
+        Format::Rtf => rtf::parse(bytes, limits)?,
+        Format::Text => read_text(name, media_type, &encoding::decode(bytes, declared), limits)?,
     };
     if parsed.text.trim().is_empty() {
         return Err(empty("the document has no text"));
     }
+    if parsed.text.len() > limits.text {
+        return Err(Error::invalid(format!("the document gives more than {} bytes of text", limits.text)).with_code("too_large"));
+    }
     Ok(parsed)
+}
+
+fn read_text(name: &str, media_type: Option<&str>, text: &str, limits: &ParseLimits) -> Result<Parsed> {
+    match detect::kind_of_text(name, media_type, text) {
+        Kind::Html => read_html(text, limits),
+        Kind::Markdown => Ok(markdown::parse(text)),
+        Kind::Csv => csv::parse(text, limits),
+        Kind::Json => json::parse(text, limits),
+        Kind::JsonLines => json::parse_lines(text, limits),
+        Kind::Code(language) => Ok(code::parse(language.media_type, text)),
+        Kind::Plain => Ok(text::parse("text/plain", text, BlockKind::Paragraph)),
+    }
 }
 
 fn empty(detail: &str) -> Error {
@@ -168,23 +205,23 @@ fn read_pdf(_: &[u8], _: &ParseLimits) -> Result<Parsed> {
     Err(detect::unsupported("PDF, in a build without it,"))
 }
 
-#[cfg(feature = "docx")]
+#[cfg(feature = "office")]
 fn read_zip(bytes: &[u8], limits: &ParseLimits) -> Result<Parsed> {
-    docx::parse(bytes, limits)
+    archive::parse(bytes, limits)
 }
 
-#[cfg(not(feature = "docx"))]
+#[cfg(not(feature = "office"))]
 fn read_zip(_: &[u8], _: &ParseLimits) -> Result<Parsed> {
     Err(detect::unsupported("a zip archive or an Office document, in a build without them,"))
 }
 
 #[cfg(feature = "html")]
-fn read_html(bytes: &[u8], declared: Option<&str>) -> Result<Parsed> {
-    html::parse(bytes, declared)
+fn read_html(text: &str, _: &ParseLimits) -> Result<Parsed> {
+    html::parse(text)
 }
 
 #[cfg(not(feature = "html"))]
-fn read_html(_: &[u8], _: Option<&str>) -> Result<Parsed> {
+fn read_html(_: &str, _: &ParseLimits) -> Result<Parsed> {
     Err(detect::unsupported("HTML, in a build without it,"))
 }
 

@@ -69,3 +69,15 @@ fn corrupt(error: ZipError) -> Error {
             .with_source(error),
     }
 }
+
+/// An archive of these entries.
+#[cfg(test)]
+pub(super) fn pack(entries: &[(&str, &str)]) -> Vec<u8> {
+    use std::io::Write;
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, content) in entries {
+        zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(content.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}

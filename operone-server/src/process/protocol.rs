@@ -42,6 +42,8 @@ pub(super) struct Start {
     pub(super) remote_tools: Vec<ToolSpec>,
     /// The folder of the file tools, if they are granted.
     pub(super) file_root: Option<PathBuf>,
+    /// The bytes that this folder may come to hold.
+    pub(super) file_quota: u64,
 }
 
 impl Start {
@@ -72,33 +74,48 @@ pub(super) async fn read<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(broken(error)),
     };
-    if length > MAX_FRAME {
-        return Err(
-            Error::invalid("a frame between worker and server is too large").with_code("worker_protocol")
-        );
-    }
-    let mut frame = vec![0; length as usize];
+    let mut frame = vec![0; believed(length)?];
     from.read_exact(&mut frame).await.map_err(broken)?;
-    serde_json::from_slice(&frame).map(Some).map_err(|error| {
-        Error::invalid("a frame between worker and server cannot be read")
-            .with_code("worker_protocol")
-            .with_source(error)
-    })
+    decode(&frame).map(Some)
+}
+
+/// Reads a frame where there is no runtime yet; `None` at the end of the stream.
+pub(super) fn read_blocking<T: DeserializeOwned>(from: &mut impl std::io::Read) -> Result<Option<T>> {
+    let mut length = [0; 4];
+    match from.read_exact(&mut length) {
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+        result => result.map_err(broken)?,
+    }
+    let mut frame = vec![0; believed(u32::from_le_bytes(length))?];
+    from.read_exact(&mut frame).map_err(broken)?;
+    decode(&frame).map(Some)
 }
 
 /// Writes a frame.
 pub(super) async fn write<T: Serialize>(to: &mut (impl AsyncWrite + Unpin), value: &T) -> Result<()> {
     let frame = serde_json::to_vec(value)
         .map_err(|error| Error::internal("a frame cannot be written as JSON").with_source(error))?;
-    let length = u32::try_from(frame.len()).ok().filter(|length| *length <= MAX_FRAME);
-    let Some(length) = length else {
-        return Err(
-            Error::invalid("a frame between worker and server is too large").with_code("worker_protocol")
-        );
-    };
+    let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+    believed(length)?;
     to.write_u32_le(length).await.map_err(broken)?;
     to.write_all(&frame).await.map_err(broken)?;
     to.flush().await.map_err(broken)
+}
+
+fn believed(length: u32) -> Result<usize> {
+    if length > MAX_FRAME {
+        let detail = "a frame between worker and server is too large";
+        return Err(Error::invalid(detail).with_code("worker_protocol"));
+    }
+    Ok(length as usize)
+}
+
+fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T> {
+    serde_json::from_slice(frame).map_err(|error| {
+        Error::invalid("a frame between worker and server cannot be read")
+            .with_code("worker_protocol")
+            .with_source(error)
+    })
 }
 
 fn broken(error: std::io::Error) -> Error {

@@ -15,6 +15,7 @@ use operone_core::journal::Claimed;
 use operone_core::model::{LanguageModel, ModelEvent, ModelRequest};
 use operone_core::tool::{ToolContext, Tools};
 use operone_core::work::WorkHandler;
+use operone_sandbox::Limits;
 use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
@@ -23,8 +24,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::limits::Limits;
+use super::last_words::LastWords;
 use super::protocol::{self, FromWorker, Start, ToWorker};
+use super::sandbox::{Held, Sandbox};
 use crate::capabilities::Capabilities;
 
 /// How long a worker may take to leave after its run has ended.
@@ -36,11 +38,15 @@ pub(crate) struct Processes {
     program: PathBuf,
     services: RunServices,
     capabilities: Arc<Capabilities>,
+    sandbox: Sandbox,
 }
 
 /// A worker process that waits for its run.
 #[derive(Debug)]
 pub(crate) struct Launched {
+    // Dropped before the child, whose number may be another's once it has been waited for.
+    held: Held,
+    last_words: LastWords,
     child: Child,
     socket: UnixStream,
 }
@@ -54,8 +60,18 @@ impl Launched {
 
 impl Processes {
     /// Starts workers as `program worker`.
-    pub(crate) fn new(program: PathBuf, services: RunServices, capabilities: Arc<Capabilities>) -> Self {
-        Self { program, services, capabilities }
+    pub(crate) fn new(
+        program: PathBuf,
+        services: RunServices,
+        capabilities: Arc<Capabilities>,
+        sandbox: Sandbox,
+    ) -> Self {
+        Self { program, services, capabilities, sandbox }
+    }
+
+    /// What keeps the processes within their limits.
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
     }
 
     /// Starts a process that waits for a run of this agent. It dies when the value is dropped, and when this
@@ -73,18 +89,26 @@ impl Processes {
         let mut command = Command::new(&self.program);
         command
             .arg("worker")
-            .args(limits.arguments())
+            .args(limits.ram.map(|ram| format!("--ram-bytes={ram}")))
+            .args(limits.cpu.map(|cpu| format!("--cpu-millicores={cpu}")))
             .arg(format!("--linger-ms={}", linger.as_millis()))
             // Keys live in the environment: a worker gets none of it.
             .env_clear()
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0)
             .kill_on_drop(true);
         if let Some(filter) = std::env::var_os("OPERONE_LOG") {
             command.env("OPERONE_LOG", filter);
         }
-        let child = command.spawn().map_err(failed)?;
-        Ok(Launched { child, socket: UnixStream::from_std(ours).map_err(failed)? })
+        let mut child = command.spawn().map_err(failed)?;
+        let (Some(pid), Some(stderr)) = (child.id(), child.stderr.take()) else {
+            return Err(Error::internal("the worker process has no number"));
+        };
+        let held = self.sandbox.hold(pid, limits)?;
+        let socket = UnixStream::from_std(ours).map_err(failed)?;
+        Ok(Launched { held, last_words: LastWords::follow(stderr), child, socket })
     }
 
     /// A handler that gives one run to a process that was started for it.
@@ -105,11 +129,13 @@ impl Processes {
             model: model.info(),
             remote_tools: remote.specs(),
             file_root: self.capabilities.file_root(tenant, &spec)?,
+            file_quota: self.capabilities.workspace_quota(),
         };
         let log = self.services.log(claimed);
         log.started().await;
 
-        let Launched { mut child, socket } = launched;
+        // In this order, so that an early end lets go of the child before it is waited for.
+        let Launched { mut child, held, last_words, socket } = launched;
         let (mut reader, writer) = socket.into_split();
         let (sender, mut frames) = mpsc::unbounded_channel::<ToWorker>();
         let mut tasks: JoinSet<()> = JoinSet::new();
@@ -129,7 +155,13 @@ impl Processes {
         context.cancelled = cancelled.child_token();
         // The session lives until the worker has left: a worker whose socket closes stops at once.
         let mut session = Session { log, model, remote, context, sender, tasks };
-        session.run(&mut reader, cancelled).await?;
+        let driven = session.run(&mut reader, cancelled).await;
+        if driven.as_ref().is_err_and(|error| error.code() == "worker_died") {
+            let exceeded = held.release(&last_words.take().await);
+            return exceeded.map_or(driven, |exceeded| Err(exceeded.into()));
+        }
+        drop(held);
+        driven?;
         if tokio::time::timeout(LEAVE, child.wait()).await.is_err() {
             tracing::warn!(pid = child.id(), "a worker did not leave after its run and is killed");
         }

@@ -14,36 +14,29 @@ use operone_core::agent::{Driver, Run, RunEnd, RunLog};
 use operone_core::error::{Error, ErrorKind, ErrorReport, Result};
 use operone_core::journal::NewEvent;
 use operone_core::model::{LanguageModel, ModelEvent, ModelInfo, ModelRequest, ModelStream};
-use operone_core::tool::{ToolHandle, ToolSet, ToolSpec, Tools};
-use operone_files::FileRoot;
+use operone_core::tool::{ToolHandle, ToolSpec, Tools};
+use operone_sandbox::{Files, Limits, fence};
 use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::limits::Limits;
 use super::protocol::{self, FromWorker, Start, ToWorker};
+use crate::capabilities::file_tools;
 
 /// The server stopped, or died: nothing that a worker did wrong.
 const SERVER_GONE: &str = "server_gone";
 
-/// What `operone-server worker` does: limits this process, takes the socket that stands in for standard input,
-/// drives the run that comes over it, and leaves. Call it first thing in `main`.
+/// What `operone-server worker` does: limits this process, takes the run that comes over the socket that stands in for
+/// standard input, shuts this process off from all but that socket and the run's files, drives the run, and leaves.
+/// Call it first thing in `main`.
 ///
-/// `linger` keeps the process for a moment after the end of its run.
-pub fn run_worker(ram: Option<u64>, cores: Option<u32>, linger: Duration) -> ExitCode {
-    if let Err(error) = (Limits { ram, cores }).apply() {
-        tracing::error!(%error, "the limits cannot be set");
-        return ExitCode::FAILURE;
-    }
-    let result = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(4)
-        .build()
-        .map_err(|error| Error::internal("the worker's runtime cannot be started").with_source(error))
-        .and_then(|runtime| runtime.block_on(drive(linger)));
-    match result {
+/// `ram` is in bytes, `cpu` in thousandths of a core. `linger` keeps the process for a moment after the end of its run.
+pub fn run_worker(ram: Option<u64>, cpu: Option<u32>, linger: Duration) -> ExitCode {
+    let mut limits = Limits::default();
+    (limits.ram, limits.cpu) = (ram, cpu);
+    match confine_and_drive(limits, linger) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.code() == SERVER_GONE => {
             tracing::debug!(%error, "the worker stops");
@@ -56,24 +49,51 @@ pub fn run_worker(ram: Option<u64>, cores: Option<u32>, linger: Duration) -> Exi
     }
 }
 
-async fn drive(linger: Duration) -> Result<()> {
+fn confine_and_drive(limits: Limits, linger: Duration) -> Result<()> {
+    let unfenced = |error: std::io::Error| {
+        Error::internal("the worker cannot be limited or shut off").with_source(error)
+    };
+    limits.apply().map_err(unfenced)?;
     let no_socket = |error: std::io::Error| {
         Error::invalid("a worker is started by the server, with a socket as its standard input")
             .with_source(error)
     };
     let socket = std::io::stdin().as_fd().try_clone_to_owned().map_err(no_socket)?;
-    let socket = StdUnixStream::from(socket);
-    socket.set_nonblocking(true).map_err(no_socket)?;
-    let (mut reader, mut writer) = UnixStream::from_std(socket).map_err(no_socket)?.into_split();
-
-    let Some(ToWorker::Start(start)) = protocol::read(&mut reader).await? else {
-        return Err(Error::invalid("the server said nothing to do").with_code("worker_protocol"));
+    let mut socket = StdUnixStream::from(socket);
+    socket.peer_addr().map_err(no_socket)?;
+    let start = match protocol::read_blocking(&mut socket)? {
+        Some(ToWorker::Start(start)) => *start,
+        Some(_) => return Err(Error::invalid("the server said nothing to do").with_code("worker_protocol")),
+        None => return Err(gone()),
     };
+    // The runtime has threads, and a thread that runs already is not shut off.
+    fence(&files_of(&start)).map_err(unfenced)?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build()
+        .map_err(|error| Error::internal("the worker's runtime cannot be started").with_source(error))?
+        .block_on(drive(socket, start, linger))
+}
+
+fn files_of(start: &Start) -> Files {
+    match &start.file_root {
+        None => Files::None,
+        Some(root) if start.file_quota == 0 => Files::Read(root.clone()),
+        Some(root) => Files::ReadAndWrite(root.clone()),
+    }
+}
+
+async fn drive(socket: StdUnixStream, start: Start, linger: Duration) -> Result<()> {
+    let unusable =
+        |error: std::io::Error| Error::internal("the worker's socket cannot be used").with_source(error);
+    socket.set_nonblocking(true).map_err(unusable)?;
+    let (mut reader, mut writer) = UnixStream::from_std(socket).map_err(unusable)?.into_split();
     let (sender, mut frames) = mpsc::unbounded_channel::<FromWorker>();
     let parent = Parent { sender, waiting: Arc::default(), last_id: Arc::default() };
     let cancelled = CancellationToken::new();
     let driving = async {
-        run(*start, parent.clone(), cancelled.clone()).await?;
+        run(start, parent.clone(), cancelled.clone()).await?;
         tokio::time::sleep(linger).await;
         Ok(())
     };
@@ -99,7 +119,7 @@ async fn run(start: Start, parent: Parent, cancelled: CancellationToken) -> Resu
         tools.insert(parent.tool(spec))?;
     }
     if let Some(root) = &start.file_root {
-        for tool in FileRoot::open(root)?.tools().await? {
+        for tool in file_tools(root, start.file_quota).await? {
             tools.insert(tool)?;
         }
     }

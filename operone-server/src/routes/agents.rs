@@ -10,6 +10,7 @@ use operone_core::Error;
 use operone_core::agent::{AgentSpec, Cursor, DEFAULT_MAX_STEPS, MAX_STEPS_LIMIT, run_events};
 use operone_core::id::{AgentId, TenantId, WorkId};
 use operone_core::journal::{NewAgent, NewWork, Work, WorkKind};
+use operone_sandbox::Limits;
 use serde::Deserialize;
 
 use crate::capabilities;
@@ -17,7 +18,6 @@ use crate::error::{ApiError, ApiResult, FieldError};
 use crate::extract::{Body, Id, Params, Tenant};
 use crate::limits;
 use crate::parts::Parts;
-use crate::process::Limits;
 use crate::sse;
 use crate::wire::agents::{
     AgentPage, AgentRun, AgentView, CreateAgent, CreateAgents, CreatedAgent, CreatedAgents,
@@ -33,11 +33,12 @@ pub(super) async fn create(
         return Err(refused(faults));
     }
     let limits = spec.resources.as_ref().map(Limits::of).transpose()?;
+    let enforced = limits.map(|limits| parts.processes.sandbox().enforced(limits));
     let agent = new_agent(&parts, &tenant, &spec)?;
     let agent_id = agent.id.to_string();
     parts.services.journal.create_agents(vec![agent]).await?;
     let location = HeaderValue::from_str(&format!("/agents/{agent_id}")).ok();
-    let body = CreatedAgent { agent_id, status: "created", enforced: limits.map(Limits::enforced) };
+    let body = CreatedAgent { agent_id, status: "created", enforced };
     let mut response = (StatusCode::CREATED, Json(body)).into_response();
     if let Some(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
@@ -93,7 +94,7 @@ fn check(parts: &Parts, body: CreateAgent, at: &str) -> (AgentSpec, Vec<(FieldEr
     match body.resources.as_ref().map(Limits::of) {
         Some(Err(error)) => fault("/resources".into(), &error),
         Some(Ok(limits))
-            if body.require_enforcement && limits.enforced().values().any(|how| how == "none") =>
+            if body.require_enforcement && !parts.processes.sandbox().enforces(limits) =>
         {
             let detail = "this host does not enforce these limits";
             fault("/resources".into(), &Error::invalid(detail).with_code("not_enforced"));

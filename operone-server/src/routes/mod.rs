@@ -9,6 +9,8 @@ mod rag;
 mod steps;
 mod tools;
 
+pub(crate) use rag::chunk_options;
+
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};

@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, StatusCode, header};
 use operone_core::chunk::Collection;
 use operone_core::id::{DocId, WorkId};
 use operone_core::journal::{Status, WorkKind};
-use operone_core::retrieve::RetrieveQuery;
 use operone_core::{Error, ErrorKind};
 use operone_rag::chunk::ChunkOptions;
 use operone_rag::ingest::{DocumentRequest, IngestSpec, job_status};
@@ -29,7 +28,7 @@ pub(super) async fn ingest_batch(
     Tenant(tenant): Tenant,
     Body(body): Body<IngestBatch>,
 ) -> ApiResult<(StatusCode, Json<IngestStarted>)> {
-    let options = options(&parts, &body.options).map_err(|error| ApiError::at("/options", &error))?;
+    let options = chunk_options(&parts, &body.options).map_err(|error| ApiError::at("/options", &error))?;
     let documents = body.documents.into_iter();
     let documents =
         documents.map(|document| DocumentRequest::new(document.source).with_metadata(document.metadata));
@@ -45,7 +44,7 @@ pub(super) async fn ingest_batch(
 }
 
 /// What was asked for; the rest is what suits the embedder. An overlap that was not asked for gives way to a small size.
-fn options(parts: &Parts, asked: &IngestOptions) -> operone_core::Result<Option<ChunkOptions>> {
+pub(crate) fn chunk_options(parts: &Parts, asked: &IngestOptions) -> operone_core::Result<Option<ChunkOptions>> {
     if asked.chunk_size.is_none() && asked.overlap.is_none() {
         return Ok(None);
     }
@@ -121,17 +120,24 @@ pub(super) async fn query(
     Body(body): Body<RagQuery>,
 ) -> ApiResult<Json<RagResults>> {
     let begun = Instant::now();
-    let mut query =
-        RetrieveQuery::new(Collection::of(tenant), body.query).with_filter(body.filters.into_filter()?);
-    if let Some(top_k) = body.top_k {
-        query = query.with_top_k(top_k);
-    }
+    let query = body.into_query(Collection::of(tenant))?;
     let cache_control = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok());
     let query = query.with_fresh(cache_control.is_some_and(|value| value.contains("no-cache")));
     let hits = parts.retriever.retrieve(query).await.map_err(|error| match error.kind() {
-        ErrorKind::Invalid => ApiError::at("/query", &error),
+        ErrorKind::Invalid => ApiError::at(pointer_of(error.code()), &error),
         _ => error.into(),
     })?;
     let latency_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(Json(RagResults { results: hits.into_iter().map(HitView::new).collect(), latency_ms }))
+}
+
+/// The part of a query's body that an error is about.
+fn pointer_of(code: &str) -> &'static str {
+    match code {
+        "invalid_top_k" => "/top_k",
+        "invalid_mmr" => "/mmr",
+        "invalid_context" => "/context",
+        "invalid_per_document" => "/per_document",
+        _ => "/query",
+    }
 }

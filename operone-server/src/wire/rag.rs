@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use operone_core::chunk::Document;
+use operone_core::chunk::{Collection, Document};
 use operone_core::clock::Timestamp;
 use operone_core::filter::{DateRange, Filter};
 use operone_core::metadata::{Metadata, MetadataValue};
-use operone_core::retrieve::Hit;
-use operone_rag::ingest::{self, DocumentStatus, JobStatus};
+use operone_core::retrieve::{Hit, NearDuplicates, RetrieveOptions, RetrieveQuery, SearchMode};
+use operone_rag::ingest::{self, DocumentOutcome, DocumentStatus, JobStatus};
 use serde::{Deserialize, Serialize};
 
 use super::ErrorView;
@@ -56,8 +56,9 @@ pub(crate) struct JobView {
     documents: Vec<JobDocument>,
 }
 
+/// What came of one document.
 #[derive(Serialize)]
-struct JobDocument {
+pub(crate) struct JobDocument {
     index: u32,
     source: String,
     status: DocumentStatus,
@@ -69,17 +70,25 @@ struct JobDocument {
     error: Option<ErrorView>,
 }
 
+impl JobDocument {
+    pub(crate) fn new(index: u32, outcome: DocumentOutcome) -> Self {
+        Self {
+            index,
+            source: outcome.source,
+            status: outcome.status,
+            doc_id: outcome.doc_id.map(|id| id.to_string()),
+            chunks: outcome.chunks,
+            error: outcome.error.map(ErrorView::new),
+        }
+    }
+}
+
 impl JobView {
     pub(crate) fn new(job: ingest::JobView) -> Self {
-        let documents =
-            job.documents.into_iter().map(|ingest::JobDocument { index, outcome, .. }| JobDocument {
-                index,
-                source: outcome.source,
-                status: outcome.status,
-                doc_id: outcome.doc_id.map(|id| id.to_string()),
-                chunks: outcome.chunks,
-                error: outcome.error.map(ErrorView::new),
-            });
+        let documents = job
+            .documents
+            .into_iter()
+            .map(|ingest::JobDocument { index, outcome, .. }| JobDocument::new(index, outcome));
         Self {
             job_id: job.id.to_string(),
             status: job.status,
@@ -139,6 +148,33 @@ pub(crate) struct RagQuery {
     pub(crate) top_k: Option<usize>,
     #[serde(default)]
     pub(crate) filters: Filters,
+    #[serde(default)]
+    pub(crate) mode: SearchMode,
+    pub(crate) rerank: Option<bool>,
+    pub(crate) mmr: Option<f32>,
+    pub(crate) context: Option<usize>,
+    pub(crate) per_document: Option<usize>,
+    #[serde(default)]
+    pub(crate) near_duplicates: NearDuplicates,
+}
+
+impl RagQuery {
+    pub(crate) fn into_query(self, collection: Collection) -> ApiResult<RetrieveQuery> {
+        let options = RetrieveOptions::default()
+            .with_mode(self.mode)
+            .with_rerank(self.rerank)
+            .with_mmr(self.mmr)
+            .with_context(self.context)
+            .with_per_document(self.per_document)
+            .with_near_duplicates(self.near_duplicates);
+        let mut query = RetrieveQuery::new(collection, self.query)
+            .with_filter(self.filters.into_filter()?)
+            .with_options(options);
+        if let Some(top_k) = self.top_k {
+            query = query.with_top_k(top_k);
+        }
+        Ok(query)
+    }
 }
 
 /// `date_range`, `where`, and equality on any other key.

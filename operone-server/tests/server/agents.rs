@@ -186,6 +186,31 @@ fn an_agent_reads_files_only_with_the_capability_and_only_in_its_folder() {
 }
 
 #[test]
+fn an_agent_writes_files_up_to_the_quota_of_its_tenant() {
+    let data = folder();
+    let server = Server::start_with(data.path(), &["--workspace-quota", "20"], &[]);
+    let agent_id = server.create_agent(json!({"goal": "x", "capabilities": ["fs"]}));
+    let write = |path: &str, content: &str| {
+        let inputs = json!({"path": path, "content": content});
+        server
+            .post("/tools/invoke", json!({"tool": "file.write", "inputs": inputs, "agent_id": agent_id}))
+            .json()
+    };
+    for change in ["created", "unchanged"] {
+        let output = json!({"path": "out/report.md", "change": change, "bytes": 12});
+        assert_eq!(write("out/report.md", "The answer.\n"), json!({"status": "ok", "output": output}));
+    }
+    let report = data.path().join("workspace/local/out/report.md");
+    assert_eq!(std::fs::read_to_string(report).unwrap(), "The answer.\n");
+    let beyond = write("more/notes.txt", "123456789");
+    assert_eq!((&beyond["status"], &beyond["error"]["code"]), (&json!("error"), &json!("quota_exceeded")));
+    assert!(beyond["error"]["detail"].as_str().unwrap().contains("12 of 20 are used"), "{beyond}");
+    assert!(!data.path().join("workspace/local/more").exists());
+    assert_eq!(write("../../out.txt", "x")["error"]["code"], "outside_root");
+    assert!(!data.path().join("out.txt").exists());
+}
+
+#[test]
 fn a_second_start_is_a_conflict_and_a_later_one_a_new_run() {
     let data = folder();
     let server = Server::start(data.path());

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long anything may take before a test gives up.
@@ -279,12 +279,33 @@ impl Iterator for EventStream {
 
 /// A model service that says "Hello." after a while, and tells when it is asked. Gives its URL.
 pub(crate) fn slow_model(pause: Duration) -> (String, std::sync::mpsc::Receiver<()>) {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let url = model_service(move |_| {
+        let _ = sender.send(());
+        std::thread::sleep(pause);
+        json!({"content": "Hello."})
+    });
+    (url, receiver)
+}
+
+/// A model service that calls these tools, one in each turn, and says "Done." Gives its URL.
+pub(crate) fn calling_model(calls: Vec<(&'static str, Value)>) -> String {
+    model_service(move |messages| {
+        let turn = messages.iter().filter(|message| message["role"] == "assistant").count();
+        calls.get(turn).map_or(json!({"content": "Done."}), |(name, arguments)| {
+            let function = json!({"name": name, "arguments": arguments.to_string()});
+            json!({"tool_calls": [{"index": 0, "id": turn.to_string(), "type": "function", "function": function}]})
+        })
+    })
+}
+
+/// A model service that answers each conversation by `answer`, in one piece. Gives its URL.
+fn model_service(answer: impl Fn(&[Value]) -> Value + Clone + Send + 'static) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
-    let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for mut connection in listener.incoming().map_while(Result::ok) {
-            let sender = sender.clone();
+            let answer = answer.clone();
             std::thread::spawn(move || {
                 let mut reader = BufReader::new(connection.try_clone().unwrap());
                 let mut length = 0;
@@ -294,16 +315,18 @@ pub(crate) fn slow_model(pause: Duration) -> (String, std::sync::mpsc::Receiver<
                         length = value.trim().parse().unwrap();
                     }
                 }
-                reader.read_exact(&mut vec![0; length]).unwrap();
-                let _ = sender.send(());
-                std::thread::sleep(pause);
-                let text = r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":"Hello."},"finish_reason":null}]}"#;
-                let stop = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
-                let body = format!("data: {text}\n\ndata: {stop}\n\ndata: [DONE]\n\n");
+                let mut request = vec![0; length];
+                reader.read_exact(&mut request).unwrap();
+                let request: Value = serde_json::from_slice(&request).unwrap();
+                let delta = answer(request["messages"].as_array().unwrap());
+                let finish = if delta["tool_calls"].is_array() { "tool_calls" } else { "stop" };
+                let part = json!({"choices": [{"index": 0, "delta": delta, "finish_reason": null}]});
+                let stop = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]});
+                let body = format!("data: {part}\n\ndata: {stop}\n\ndata: [DONE]\n\n");
                 let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
                 let _ = connection.write_all(format!("{head}{body}").as_bytes());
             });
         }
     });
-    (url, receiver)
+    url
 }

@@ -54,6 +54,30 @@ fn a_worker_is_a_real_process_that_takes_the_run() {
     wait_until(|| command_line(pid).is_none().then_some(()));
 }
 
+#[test]
+fn a_worker_writes_files_up_to_the_quota() {
+    let data = folder();
+    let write = |path: &str, content: &str| ("file_write", json!({"path": path, "content": content}));
+    let model = crate::support::calling_model(vec![write("a/b.txt", "12345"), write("c/d.txt", "123456")]);
+    let environment = [("OPENAI_BASE_URL", model.as_str()), ("OPERONE_WORKSPACE_QUOTA", "10")];
+    let server = Server::start_with(data.path(), &[], &environment);
+    let agent_id = server.create_agent(json!({
+        "goal": "x", "capabilities": ["ai", "fs"], "resources": {"cpu": "1", "ram": "256MB"}
+    }));
+    let path = format!("/agents/{agent_id}/start?stream=true");
+    let results: Vec<Value> = server
+        .stream("POST", &path, &[])
+        .filter(|event| event.name == "tool_result")
+        .map(|event| event.data)
+        .collect();
+    assert_eq!(results.len(), 2, "{results:?}");
+    assert_eq!(results[0]["output"]["change"], "created", "{results:?}");
+    assert_eq!(results[1]["error"]["code"], "quota_exceeded", "{results:?}");
+    let workspace = data.path().join("workspace/local");
+    assert_eq!(std::fs::read_to_string(workspace.join("a/b.txt")).unwrap(), "12345");
+    assert!(!workspace.join("c").exists());
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn an_agent_with_resources_runs_under_its_limits() {

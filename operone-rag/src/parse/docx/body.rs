@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use quick_xml::events::BytesStart;
 
 use super::super::assemble::clean;
-use super::xml::{Met, attribute};
+use super::super::xml::{Met, attribute};
 
 /// What a run of text is.
 #[derive(Clone, Copy, Debug, PartialEq)]

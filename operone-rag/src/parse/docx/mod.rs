@@ -1,46 +1,42 @@
 //! Word documents: paragraphs, headings, tables, formulas, notes, and headers and footers once.
 
 mod body;
-mod xml;
 
 use std::collections::{BTreeSet, HashMap};
 
 use operone_core::Result;
-use operone_core::clock::Period;
 use operone_core::source::{BlockKind, Parsed};
 
 use super::ParseLimits;
 use super::assemble::Assembly;
-use super::detect::unsupported;
-use super::encoding::decode;
+use super::encoding::decode_xml;
+use super::opc::set_properties;
+use super::xml::{Met, attribute, walk};
 use super::zip_archive::Archive;
 
 use body::{Body, Part, named_level, outline_level};
-use xml::{Met, attribute, walk};
 
 const MEDIA_TYPE: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
 
 /// Reads a Word document. Headers and footers come first, each text once; notes come last. What was deleted or
 /// moved away under change tracking is left out.
-pub(super) fn parse(bytes: &[u8], limits: &ParseLimits) -> Result<Parsed> {
-    let mut archive = Archive::open(bytes, limits)?;
+pub(super) fn parse(archive: &mut Archive<'_>, main: &str, limits: &ParseLimits) -> Result<Parsed> {
     let names = archive.names();
-    let main = main_part(&names)?;
     let styles = match archive.read("word/styles.xml")? {
-        Some(styles) => heading_styles(&decode(&styles, None))?,
+        Some(styles) => heading_styles(&decode_xml(styles))?,
         None => HashMap::new(),
     };
-    let mut assembly = Assembly::new(MEDIA_TYPE);
+    let mut assembly = Assembly::new(MEDIA_TYPE, limits);
     let mut seen = BTreeSet::new();
     for name in parts(&names, &["word/header", "word/footer"]) {
-        for (_, text) in read_part(&mut archive, name, &HashMap::new())? {
+        for (_, text) in read_part(archive, name, &HashMap::new())? {
             if seen.insert(text.clone()) {
                 assembly.push(BlockKind::Paragraph, &text);
             }
         }
     }
     for name in std::iter::once(main).chain(parts(&names, &["word/footnotes", "word/endnotes"])) {
-        for (part, text) in read_part(&mut archive, name, &styles)? {
+        for (part, text) in read_part(archive, name, &styles)? {
             match part {
                 Part::Heading(level) => assembly.push_heading(level, &text),
                 Part::Paragraph => assembly.push(BlockKind::Paragraph, &text),
@@ -48,33 +44,8 @@ pub(super) fn parse(bytes: &[u8], limits: &ParseLimits) -> Result<Parsed> {
             }
         }
     }
-    if let Some(properties) = archive.read("docProps/core.xml")? {
-        let properties = properties_of(&decode(&properties, None))?;
-        let property = |name: &str| properties.get(name).map(String::as_str);
-        assembly.set_title(property("title"));
-        let date = property("modified").or_else(|| property("created"));
-        assembly.set_date(date.and_then(|date| Period::parse(date).ok()).map(|period| period.first));
-    }
-    Ok(assembly.finish())
-}
-
-fn main_part(names: &[String]) -> Result<&str> {
-    let has = |begin: &str| names.iter().any(|name| name.starts_with(begin));
-    let main = names.iter().find(|name| name.as_str() == "word/document.xml");
-    let other = || names.iter().find(|name| name.starts_with("word/document") && name.ends_with(".xml"));
-    main.or_else(other).map(String::as_str).ok_or_else(|| {
-        unsupported(if has("ppt/") {
-            "a PowerPoint presentation"
-        } else if has("xl/") {
-            "an Excel workbook"
-        } else if has("META-INF/container.xml") {
-            "an EPUB book"
-        } else if has("mimetype") && has("content.xml") {
-            "an OpenDocument file"
-        } else {
-            "a zip archive"
-        })
-    })
+    set_properties(archive, "docProps/core.xml", &mut assembly)?;
+    assembly.finish()
 }
 
 fn parts<'a>(names: &'a [String], begins: &'a [&str]) -> impl Iterator<Item = &'a str> {
@@ -89,7 +60,7 @@ fn read_part(
 ) -> Result<Vec<(Part, String)>> {
     let xml = archive.read(name)?.unwrap_or_default();
     let mut body = Body::new(styles);
-    walk(&decode(&xml, None), |event| body.event(event))?;
+    walk(&decode_xml(xml), |event| body.event(event))?;
     Ok(body.done)
 }
 
@@ -114,38 +85,14 @@ fn heading_styles(xml: &str) -> Result<HashMap<String, u8>> {
     Ok(levels)
 }
 
-fn properties_of(xml: &str) -> Result<HashMap<String, String>> {
-    let mut properties: HashMap<String, String> = HashMap::new();
-    let mut open = String::new();
-    walk(xml, |met| match met {
-        Met::Start(name, _) => open = name.to_owned(),
-        Met::Text(text) => properties.entry(open.clone()).or_default().push_str(text.trim()),
-        Met::End(_) => open.clear(),
-    })?;
-    properties.retain(|_, value| !value.is_empty());
-    Ok(properties)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::{Cursor, Write};
-
-    use zip::ZipWriter;
-    use zip::write::SimpleFileOptions;
-
+    use super::super::zip_archive::pack as archive;
     use super::*;
 
-    fn archive(parts: &[(&str, &str)]) -> Vec<u8> {
-        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-        for (name, content) in parts {
-            zip.start_file(*name, SimpleFileOptions::default()).unwrap();
-            zip.write_all(content.as_bytes()).unwrap();
-        }
-        zip.finish().unwrap().into_inner()
-    }
-
     fn read(parts: &[(&str, &str)]) -> Result<Parsed> {
-        parse(&archive(parts), &ParseLimits::default())
+        let (bytes, limits) = (archive(parts), ParseLimits::default());
+        parse(&mut Archive::open(&bytes, &limits)?, "word/document.xml", &limits)
     }
 
     fn document(body: &str) -> String {
@@ -233,19 +180,8 @@ mod tests {
                         <w:document><w:p><w:r><w:t>x&a;&f;y</w:t></w:r></w:p></w:document>";
         assert_eq!(read(&[("word/document.xml", entities)]).unwrap().text, "xy");
         let few = ParseLimits::default().with_entries(1);
-        let error = parse(&archive(&[("a", ""), ("b", "")]), &few).unwrap_err();
+        let error = Archive::open(&archive(&[("a", ""), ("b", "")]), &few).unwrap_err();
         assert_eq!(error.code(), "too_large");
-        assert_eq!(parse(b"PK\x03\x04 and nothing", &few).unwrap_err().code(), "corrupt");
-    }
-
-    #[test]
-    fn other_archives_are_told_apart() {
-        for (name, kind) in
-            [("ppt/a", "PowerPoint"), ("xl/a", "Excel"), ("META-INF/container.xml", "EPUB"), ("a.txt", "zip")]
-        {
-            let error = read(&[(name, "")]).unwrap_err();
-            assert_eq!(error.code(), "unsupported_format");
-            assert!(error.message().contains(kind), "{}", error.message());
-        }
+        assert_eq!(Archive::open(b"PK\x03\x04 and nothing", &few).unwrap_err().code(), "corrupt");
     }
 }

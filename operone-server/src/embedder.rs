@@ -1,0 +1,83 @@
+//! What makes the vectors: the bundled table, hashing, or a model from a folder.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use operone_core::embed::Embedder;
+use operone_core::error::Result;
+use operone_core::in_process::HashingEmbedder;
+
+use crate::config::Config;
+
+/// The name of the embedder that comes along, and of the one that knows no meaning.
+const BUNDLED: &str = "bundled";
+const HASHING: &str = "hashing";
+/// How many components the vectors of the hashing embedder have; at fewer, texts that share no word come too near.
+const HASHING_DIMENSION: usize = 512;
+
+/// An embedder for passages and the same for queries: a model may want another prompt before each.
+pub(crate) struct Embedders {
+    pub(crate) passages: Arc<dyn Embedder>,
+    pub(crate) queries: Arc<dyn Embedder>,
+}
+
+impl Embedders {
+    fn same(embedder: impl Embedder) -> Self {
+        let embedder: Arc<dyn Embedder> = Arc::new(embedder);
+        Self { passages: Arc::clone(&embedder), queries: embedder }
+    }
+}
+
+/// The embedder that the configuration names; reads a model's weights where it names one.
+pub(crate) fn embedders(config: &Config) -> Result<Embedders> {
+    match config.embedder.as_deref() {
+        None | Some(BUNDLED) => Ok(Embedders::same(operone_embed::bundled())),
+        Some(HASHING) => Ok(Embedders::same(HashingEmbedder::new(HASHING_DIMENSION))),
+        Some(model) => local(model, &config.data),
+    }
+}
+
+/// What the configuration names, for people.
+pub(crate) fn describe(config: &Config) -> String {
+    match config.embedder.as_deref() {
+        None | Some(BUNDLED) => "the bundled table (name another with --embedder)".to_owned(),
+        Some(HASHING) => "hashed words and parts of words, which knows no meaning".to_owned(),
+        Some(model) => format!("the local model {model}"),
+    }
+}
+
+/// A model from a folder, which is named by its path or by its name below the data folder.
+#[cfg(feature = "local-models")]
+fn local(model: &str, data: &Path) -> Result<Embedders> {
+    use operone_core::error::Error;
+    use operone_embed::BertEmbedder;
+
+    let pulled = crate::cli::model_folder(data, model);
+    let path = Path::new(model);
+    let folder = match pulled {
+        Some(pulled) if pulled.is_dir() => pulled,
+        _ if path.is_dir() => path.to_path_buf(),
+        Some(pulled) => {
+            return Err(Error::invalid(format!(
+                "there is no model '{model}', neither as a folder nor in {} (operone-server models pull fetches one)",
+                pulled.display()
+            ))
+            .with_code("invalid_configuration"));
+        }
+        None => {
+            return Err(Error::invalid(format!("there is no folder {model} with a model"))
+                .with_code("invalid_configuration"));
+        }
+    };
+    let model = BertEmbedder::open(&folder)?;
+    Ok(Embedders { queries: Arc::new(model.for_queries()), passages: Arc::new(model) })
+}
+
+#[cfg(not(feature = "local-models"))]
+fn local(model: &str, _data: &Path) -> Result<Embedders> {
+    Err(operone_core::error::Error::invalid(format!(
+        "--embedder is '{model}', but this operone-server was built without local models: build it with \
+         --features local-models"
+    ))
+    .with_code("invalid_configuration"))
+}
