@@ -22,6 +22,7 @@ mod config;
 mod error;
 mod extract;
 mod guard;
+mod idempotency;
 mod info;
 mod limits;
 mod listen;

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use operone_core::Error;
 use operone_core::id::{AgentId, WorkId};
-use operone_core::journal::{Page, JournalEvent, Seq};
+use operone_core::journal::{JournalEvent, Page, Seq};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
