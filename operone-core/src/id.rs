@@ -58,6 +58,10 @@ id! {
     WorkId
 }
 id! {
+    /// A call that waits for a person: `apr-` and a hash of the run, the step and the arguments.
+    ApprovalId
+}
+id! {
     /// A document: a UUID derived from tenant, collection and source, so that the same source keeps its id.
     DocId
 }

@@ -40,12 +40,22 @@ pub struct ModelInfo {
     pub name: String,
     /// False for stand-ins that follow rules, such as the extractive model.
     pub is_language_model: bool,
+    /// What its tokens cost, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
 }
 
 impl ModelInfo {
     /// A language model.
     pub fn new(provider: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { provider: provider.into(), name: name.into(), is_language_model: true }
+        Self { provider: provider.into(), name: name.into(), is_language_model: true, price: None }
+    }
+
+    /// Sets what its tokens cost.
+    #[must_use]
+    pub fn with_price(mut self, price: Option<Price>) -> Self {
+        self.price = price;
+        self
     }
 
     /// A stand-in that follows rules.
@@ -199,17 +209,54 @@ pub struct Usage {
     pub input_tokens: u64,
     /// Tokens written.
     pub output_tokens: u64,
+    /// What they cost, in millionths of the currency of the model's price; 0 where no price is known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cost_micros: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Usage {
     /// Tokens read and written.
     pub fn new(input_tokens: u64, output_tokens: u64) -> Self {
-        Self { input_tokens, output_tokens }
+        Self { input_tokens, output_tokens, cost_micros: 0 }
+    }
+
+    /// Tokens read and written together.
+    pub fn total(&self) -> u64 {
+        self.input_tokens.saturating_add(self.output_tokens)
     }
 
     /// Adds `other`.
     pub fn add(&mut self, other: Self) {
         self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
         self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
+        self.cost_micros = self.cost_micros.saturating_add(other.cost_micros);
+    }
+}
+
+/// What a model's tokens cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Price {
+    /// A million tokens read, in millionths of the currency.
+    pub input_micros: u64,
+    /// A million tokens written, in millionths of the currency.
+    pub output_micros: u64,
+}
+
+impl Price {
+    /// What a million tokens cost, in millionths of the currency: 2.50 is 2,500,000.
+    pub fn new(input_micros: u64, output_micros: u64) -> Self {
+        Self { input_micros, output_micros }
+    }
+
+    /// What these tokens cost, in millionths, rounded up.
+    pub fn of(&self, usage: &Usage) -> u64 {
+        let cost = |tokens: u64, micros: u64| u128::from(tokens) * u128::from(micros);
+        let sum = cost(usage.input_tokens, self.input_micros) + cost(usage.output_tokens, self.output_micros);
+        u64::try_from(sum.div_ceil(1_000_000)).unwrap_or(u64::MAX)
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::id::WorkId;
-use crate::journal::{Claim, Claimed, Journal, Lease, NewEvent, Outcome, WorkKind};
+use crate::journal::{Append, Claim, Claimed, Journal, Lease, NewEvent, Outcome, WorkKind};
 
 /// Runs one kind of work.
 #[async_trait]
@@ -190,7 +190,7 @@ impl Workers {
         }
         let outcome = Outcome::failed(error.report());
         let events: Vec<NewEvent> = vec![outcome.end_event()];
-        if let Err(error) = self.journal.finish(lease, events, outcome).await {
+        if let Err(error) = self.journal.finish(lease, Append::new(events), outcome).await {
             tracing::warn!(work = %lease.work, %error, "the failure was not journalled; the work is tried again");
         }
     }

@@ -13,7 +13,7 @@ use operone_core::agent::{
 use operone_core::clock::{Clock, SystemClock};
 use operone_core::id::{AgentId, Ids, SystemIds, TenantId, WorkId};
 use operone_core::in_process::{InProcessBus, InProcessJournal, ScriptedModel, ScriptedTurn};
-use operone_core::journal::{Claimed, Journal, NewAgent, NewWork, Outcome, Status, WorkKind};
+use operone_core::journal::{Append, Claimed, Journal, NewAgent, NewWork, Outcome, Status, WorkKind};
 use operone_core::model::{LanguageModel, ModelInfo, ModelRequest, ModelStream};
 use operone_core::tool::Tools;
 use operone_core::work::{Doorbell, WorkHandler, Workers};
@@ -77,7 +77,7 @@ impl WorkHandler for TestHandler {
             Behaviour::Fail(kind) => return Err(Error::new(kind, "it does not work").with_code("no_luck")),
             Behaviour::Panic => panic!("a fault of the handler"),
         };
-        self.journal.finish(&claimed.lease, vec![], outcome).await.map(drop)
+        self.journal.finish(&claimed.lease, Append::default(), outcome).await.map(drop)
     }
 }
 

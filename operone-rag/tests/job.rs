@@ -17,7 +17,7 @@ use operone_core::clock::{Clock, ManualClock, SystemClock};
 use operone_core::event::{Event, EventBus, RAG_EVENTS, Received, Subscription};
 use operone_core::id::{Ids, SystemIds, TenantId, WorkId};
 use operone_core::in_process::{InProcessBus, InProcessJournal};
-use operone_core::journal::{Claim, Claimed, Journal, NewEvent, NewWork, Status, WorkKind};
+use operone_core::journal::{Append, Page, Claim, Claimed, Journal, NewEvent, NewWork, Status, WorkKind};
 use operone_core::work::WorkHandler;
 use operone_rag::chunk::ChunkOptions;
 use operone_rag::ingest::{
@@ -114,7 +114,7 @@ async fn a_job_looks_at_every_document_and_says_what_came_of_it() {
     assert_eq!(names, ["ingest.progress", "ingest.progress", "ingest.progress", "ingest.complete"]);
     let complete = &events[3];
     assert_eq!((&complete.payload["job_id"], &complete.payload["docs_indexed"]), (&json!(id), &json!(2)));
-    let journal = jobs.journal.events(&id, 0, 100).await.unwrap();
+    let journal = jobs.journal.events(&id, 0, Page::of(100)).await.unwrap();
     assert_eq!(journal.last().unwrap().event.kind, "end");
     assert_eq!(journal.last().unwrap().event.payload["status"], "completed");
 }
@@ -167,7 +167,7 @@ async fn a_job_that_was_cut_off_goes_on_where_it_was() {
             payload["index"] = json!(0);
             let event = NewEvent::new("document", payload);
             let snapshot = Some(json!({"done": 1, "failed": 0}));
-            jobs.journal.append(&claimed.lease, vec![event], snapshot).await.unwrap();
+            jobs.journal.append(&claimed.lease, Append::new(vec![event])).await.unwrap();
         }
     }
     jobs.world.embedder.take();
@@ -182,7 +182,7 @@ async fn a_job_that_was_cut_off_goes_on_where_it_was() {
     assert_eq!(statuses(&view), [DocumentStatus::Indexed; 3]);
     assert!(view.documents.iter().all(|document| document.outcome.chunks == Some(1)));
     let kinds: Vec<String> =
-        jobs.journal.events(&id, 0, 100).await.unwrap().into_iter().map(|event| event.event.kind).collect();
+        jobs.journal.events(&id, 0, Page::of(100)).await.unwrap().into_iter().map(|event| event.event.kind).collect();
     assert_eq!(kinds, ["document", "document", "document", "end"]);
 }
 
@@ -216,7 +216,7 @@ async fn a_lost_lease_ends_the_run_without_a_trace() {
     jobs.clock.advance(Duration::from_secs(31));
     let present = jobs.claim().await;
     jobs.handler.run(lost, CancellationToken::new()).await.unwrap();
-    assert_eq!(jobs.journal.events(&id, 0, 10).await.unwrap().len(), 0);
+    assert_eq!(jobs.journal.events(&id, 0, Page::of(10)).await.unwrap().len(), 0);
     assert!(jobs.published().is_empty());
     jobs.handler.run(present, CancellationToken::new()).await.unwrap();
     assert_eq!(jobs.view(&id).await.status, JobStatus::Completed);

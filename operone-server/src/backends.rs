@@ -48,8 +48,8 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids: Arc<dyn Ids> = Arc::new(SystemIds);
 
-    let journal: Arc<dyn Journal> =
-        Arc::new(SqliteJournal::open(data.join("journal.db"), Arc::clone(&clock))?);
+    let journal = SqliteJournal::open_with(data.join("journal.db"), Arc::clone(&clock), config.durability)?;
+    let journal: Arc<dyn Journal> = Arc::new(journal);
     let memories: Arc<dyn MemoryStore> = Arc::new(SqliteMemoryStore::open(data.join("memory.db"))?);
     let chunks: Arc<dyn ChunkStore> = Arc::new(SqliteChunkStore::open(data.join("chunks.db"))?);
     let cache = Arc::new(SqliteEmbeddingCache::open(data.join("cache.db"))?);
@@ -105,6 +105,7 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
     let jobs = IngestHandler::new(ingestor.clone(), Arc::clone(&journal), bus);
     let doorbell = Doorbell::default();
     let workers = Workers::new(journal, doorbell.clone(), format!("server-{}", ids.next()))
+        .with_lease_for(config.lease)
         .with_handler(WorkKind::AGENT, Arc::new(runs), AGENTS_AT_ONCE)
         .with_handler(WorkKind::INGEST, Arc::new(jobs), JOBS_AT_ONCE);
 
@@ -112,6 +113,7 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
         services,
         ids,
         workers,
+        lease: config.lease,
         doorbell,
         capabilities,
         processes,
@@ -132,6 +134,7 @@ fn language_model(config: &Config) -> Result<Arc<dyn LanguageModel>> {
     let Some(service) = &config.model else { return Ok(Arc::new(ExtractiveModel)) };
     let mut model = OpenAiConfig::new(&service.base_url, &service.model);
     model.api_key.clone_from(&service.api_key);
+    model.price = service.price;
     Ok(Arc::new(OpenAiCompatible::new(model)?))
 }
 

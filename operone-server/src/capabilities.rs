@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use operone_core::agent::{AgentSpec, Driver, Grants};
+use operone_core::agent::{AgentSpec, Driver, Grants, Subagent};
 use operone_core::error::{Error, ErrorKind, Result};
 use operone_core::id::TenantId;
 use operone_core::in_process::ExtractiveModel;
 use operone_core::memory::Recall;
-use operone_core::model::LanguageModel;
+use operone_core::model::{LanguageModel, Price};
 use operone_core::query::{QueryDatabase, query_tool};
 use operone_core::retrieve::Retriever;
 use operone_core::tool::{ToolHandle, ToolSet, ToolSpec, Tools};
@@ -89,6 +89,11 @@ impl Capabilities {
         Arc::clone(if spec.grants("ai") { &self.model } else { &self.extractive })
     }
 
+    /// What the language model's tokens cost, if it is known.
+    pub(crate) fn price(&self) -> Option<Price> {
+        self.model.info().price
+    }
+
     /// The granted tools that need what the server holds.
     pub(crate) fn tools_of_server(&self, _: &TenantId, spec: &AgentSpec) -> Result<Tools> {
         let mut tools = Tools::new();
@@ -146,7 +151,16 @@ impl Capabilities {
 #[async_trait]
 impl Grants for Capabilities {
     async fn grant(&self, tenant: &TenantId, spec: &AgentSpec) -> Result<Driver> {
-        Ok(Driver::new(self.model(spec), self.tools(tenant, spec).await?))
+        let mut driver = Driver::new(self.model(spec), self.tools(tenant, spec).await?);
+        for agent in &spec.agents {
+            let own = AgentSpec::new("", agent.capabilities.clone());
+            let below = Driver::new(self.model(&own), self.tools(tenant, &own).await?);
+            let below = Subagent::new(&agent.name, &agent.description, below)
+                .with_instructions(&agent.instructions)
+                .with_max_steps(agent.max_steps);
+            driver = driver.with_agent(below)?;
+        }
+        Ok(driver)
     }
 }
 

@@ -3,10 +3,13 @@
 use std::env::VarError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use operone_core::egress::Network;
 use operone_core::error::{Error, Result};
+use operone_core::journal::Durability;
+use operone_core::model::Price;
 use operone_files::Quota;
 use operone_models::Secret;
 
@@ -69,6 +72,21 @@ struct Serve {
     #[arg(long, env = "OPERONE_EMBEDDER", value_name = "NAME|DIR", global = true)]
     embedder: Option<String>,
 
+    /// What a step that was acknowledged survives: a loss of power (strict), or the end of the process (process,
+    /// faster)
+    #[arg(long, env = "OPERONE_DURABILITY", value_enum, default_value_t = KeepSteps::Strict, global = true)]
+    durability: KeepSteps,
+
+    /// How many seconds work stays with a worker that gives no sign of life
+    #[arg(long, env = "OPERONE_LEASE", default_value_t = 30, value_name = "SECONDS", global = true)]
+    #[arg(value_parser = clap::value_parser!(u64).range(3..=3600))]
+    lease: u64,
+
+    /// What a million tokens of the model cost, read and written: 2.50,10 for instance. Needed for budgets of cost
+    #[arg(long, env = "OPERONE_MODEL_PRICE", value_name = "INPUT,OUTPUT", global = true)]
+    #[arg(value_parser = parse_price)]
+    model_price: Option<Price>,
+
     /// What this process does
     #[arg(long, env = "OPERONE_ROLE", value_enum, default_value_t = Role::All, global = true)]
     role: Role,
@@ -83,6 +101,15 @@ enum Role {
     Api,
     /// Does the work only.
     Worker,
+}
+
+/// What a step that was acknowledged survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum KeepSteps {
+    /// A loss of power.
+    Strict,
+    /// The end of the process.
+    Process,
 }
 
 /// What to do instead of serving.
@@ -145,6 +172,10 @@ pub struct Config {
     pub embedder: Option<String>,
     /// The service that answers; `None` answers by rules.
     pub model: Option<ModelConfig>,
+    /// What a step that was acknowledged survives.
+    pub durability: Durability,
+    /// How long work stays with a worker that gives no sign of life.
+    pub lease: Duration,
     /// The program to start for runs and parsers of their own.
     pub program: PathBuf,
 }
@@ -186,6 +217,8 @@ pub struct ModelConfig {
     pub api_key: Option<Secret>,
     /// The model's name.
     pub model: String,
+    /// What its tokens cost, if it is known.
+    pub price: Option<Price>,
 }
 
 /// The service and the model that are meant where only a key is given.
@@ -212,6 +245,8 @@ impl Config {
             databases: Vec::new(),
             embedder: None,
             model: None,
+            durability: Durability::Strict,
+            lease: Duration::from_secs(30),
             program: program.into(),
         }
     }
@@ -228,6 +263,9 @@ impl Config {
             allow_egress,
             db,
             embedder,
+            durability,
+            lease,
+            model_price,
             role,
         } = arguments.serve;
         if role != Role::All {
@@ -266,7 +304,12 @@ impl Config {
             allow_egress,
             databases: databases(&db)?,
             embedder: embedder.filter(|embedder| !embedder.is_empty()),
-            model: model()?,
+            model: model(model_price)?,
+            durability: match durability {
+                KeepSteps::Strict => Durability::Strict,
+                KeepSteps::Process => Durability::Process,
+            },
+            lease: Duration::from_secs(lease),
             program,
         })
     }
@@ -300,7 +343,7 @@ fn databases(given: &[Secret]) -> Result<Vec<DatabaseConfig>> {
     Ok(databases)
 }
 
-fn model() -> Result<Option<ModelConfig>> {
+fn model(price: Option<Price>) -> Result<Option<ModelConfig>> {
     let (base_url, api_key) = (variable("OPENAI_BASE_URL")?, variable("OPENAI_API_KEY")?);
     if base_url.is_none() && api_key.is_none() {
         return Ok(None);
@@ -309,7 +352,26 @@ fn model() -> Result<Option<ModelConfig>> {
         base_url: base_url.unwrap_or_else(|| DEFAULT_BASE_URL.to_owned()),
         api_key: api_key.map(Secret::new),
         model: variable("OPENAI_MODEL")?.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
+        price,
     }))
+}
+
+/// Two amounts with at most six decimals.
+fn parse_price(text: &str) -> Result<Price, String> {
+    let wrong =
+        || format!("'{text}' is no price such as 2.50,10: what a million tokens read and written cost");
+    let micros = |amount: &str| {
+        let (whole, part) = amount.trim().split_once('.').unwrap_or((amount.trim(), "0"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(whole) || !digits(part) || part.len() > 6 {
+            return None;
+        }
+        let whole: u64 = whole.parse().ok()?;
+        let part: u64 = format!("{part:0<6}").parse().ok()?;
+        whole.checked_mul(1_000_000)?.checked_add(part)
+    };
+    let (input, output) = text.split_once(',').ok_or_else(wrong)?;
+    Ok(Price::new(micros(input).ok_or_else(wrong)?, micros(output).ok_or_else(wrong)?))
 }
 
 /// A variable of the environment; an empty one counts as unset.
@@ -362,6 +424,15 @@ mod tests {
         let arguments = Arguments::parse_from(["operone-server", "--db", "a=canary,b=canary"]);
         assert_eq!(arguments.serve.db.len(), 2);
         assert!(!format!("{arguments:?}").contains("canary"));
+    }
+
+    #[test]
+    fn a_price_is_read_exactly() {
+        assert_eq!(parse_price("2.50,10").unwrap(), Price::new(2_500_000, 10_000_000));
+        assert_eq!(parse_price("0.000001, 0").unwrap(), Price::new(1, 0));
+        for wrong in ["", "1", "1,", "-1,1", "1e3,1", "0.0000001,1", "a,b"] {
+            assert!(parse_price(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

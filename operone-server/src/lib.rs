@@ -25,6 +25,7 @@ mod embedder;
 mod error;
 mod extract;
 mod guard;
+mod idempotency;
 mod info;
 mod limits;
 mod listen;

@@ -8,7 +8,8 @@ use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use rustix::net::sockopt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEADER: usize = 16 * 1024;
 /// The most connections at once; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 4096;
+/// What the kernel holds for a client that does not read, in bytes.
+const SEND_BUFFER: usize = 128 * 1024;
+/// After how many milliseconds a client is given up that has taken nothing.
+const STALLED: u32 = 30_000;
 /// How long open requests may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -48,8 +53,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
             }
             (_, Err(_)) => break,
         };
-        // Small answers and events are to leave at once.
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = prepare(&stream) {
             tracing::debug!(%error, "a connection is slower than it could be");
         }
         let service = TowerToHyperService::new(router.clone());
@@ -65,4 +69,14 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests that were still open are cut off");
     }
+}
+
+/// Small answers and events are to leave at once, and a client that does not read is not to be kept long: the kernel
+/// holds little for it, and gives it up when it has taken nothing for a while.
+fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER)?;
+    sockopt::set_tcp_user_timeout(stream, STALLED)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! What the routes need, put together by the host or by the server's own configuration.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use operone_core::agent::RunServices;
 use operone_core::chunk::{ChunkStore, Collection, Level, LexicalQuery};
@@ -26,6 +27,7 @@ pub struct Parts {
     pub(crate) services: RunServices,
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) workers: Workers,
+    pub(crate) lease: Duration,
     pub(crate) doorbell: Doorbell,
     pub(crate) capabilities: Arc<Capabilities>,
     pub(crate) processes: Processes,

@@ -82,7 +82,7 @@ pub(crate) fn cut(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
     }
-    let end = text.floor_char_boundary(limit);
+    let end = (0..=limit).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     format!("{}\n[cut after {end} of {} bytes]", text.get(..end).unwrap_or_default(), text.len())
 }
 

@@ -120,7 +120,7 @@ impl OpenAiCompatible {
 #[async_trait]
 impl LanguageModel for OpenAiCompatible {
     fn info(&self) -> ModelInfo {
-        ModelInfo::new("openai-compatible", &self.config.model)
+        ModelInfo::new("openai-compatible", &self.config.model).with_price(self.config.price)
     }
 
     async fn stream(&self, request: ModelRequest) -> Result<ModelStream> {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use operone_core::model::Price;
+
 /// A text that is not shown: `Debug` and `Display` give `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -41,6 +43,8 @@ pub struct OpenAiConfig {
     pub api_key: Option<Secret>,
     /// The model's name as the service knows it.
     pub model: String,
+    /// What its tokens cost, if it is known.
+    pub price: Option<Price>,
     /// The longest wait for a connection; ten seconds by default.
     pub connect_timeout: Duration,
     /// The longest wait from the request to the begin of the answer; two minutes by default.
@@ -60,6 +64,7 @@ impl OpenAiConfig {
             base_url: base_url.into(),
             api_key: None,
             model: model.into(),
+            price: None,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(120),
             idle_timeout: Duration::from_secs(120),
@@ -71,6 +76,13 @@ impl OpenAiConfig {
     #[must_use]
     pub fn with_api_key(mut self, key: Option<Secret>) -> Self {
         self.api_key = key;
+        self
+    }
+
+    /// Sets what its tokens cost.
+    #[must_use]
+    pub fn with_price(mut self, price: Option<Price>) -> Self {
+        self.price = price;
         self
     }
 

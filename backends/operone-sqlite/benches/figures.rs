@@ -10,7 +10,7 @@ use operone_core::chunk::{
 use operone_core::clock::{SystemClock, Timestamp};
 use operone_core::filter::Filter;
 use operone_core::id::{DocId, TenantId, WorkId};
-use operone_core::journal::{Claim, Journal, Lease, NewEvent, NewWork, WorkKind};
+use operone_core::journal::{Append, Claim, Journal, Lease, NewEvent, NewWork, WorkKind};
 use operone_sqlite::{SqliteChunkStore, SqliteJournal};
 use serde_json::json;
 
@@ -64,7 +64,9 @@ async fn append_for(journal: Arc<SqliteJournal>, lease: Lease) -> operone_core::
     let mut appended = 0;
     while begun.elapsed() < Duration::from_secs(3) {
         let event = NewEvent::new("step_end", json!({"step_id": appended, "output": "x".repeat(200)}));
-        journal.append(&lease, vec![event], Some(json!({"messages": "y".repeat(2_000)}))).await?;
+        journal
+            .append(&lease, Append::new(vec![event]).with_snapshot(json!({"messages": "y".repeat(2_000)})))
+            .await?;
         appended += 1;
     }
     Ok(appended)

@@ -13,7 +13,9 @@ use operone_core::chunk::{
 };
 use operone_core::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use operone_core::id::{AgentId, DocId, MemoryId, TenantId, WorkId};
-use operone_core::journal::{Claim, Journal, Lease, NewAgent, NewEvent, NewWork, Outcome, Status, WorkKind};
+use operone_core::journal::{
+    Append, Claim, Journal, Lease, NewAgent, NewEvent, NewWork, Outcome, Page, Status, WorkKind,
+};
 use operone_core::memory::{Entry, MemoryStore, Revision, Scope, ScopeKey};
 use operone_core::{Error, ErrorKind};
 use operone_sqlite::{SqliteChunkStore, SqliteEmbeddingCache, SqliteJournal, SqliteMemoryStore};
@@ -43,7 +45,7 @@ async fn claim(journal: &dyn Journal) -> Option<Lease> {
 }
 
 async fn numbers(journal: &dyn Journal) -> Vec<u64> {
-    let events = journal.events(&work_id(), 0, usize::MAX).await.unwrap();
+    let events = journal.events(&work_id(), 0, Page::of(usize::MAX)).await.unwrap();
     let dense: Vec<u64> = events.iter().map(|event| event.seq).collect();
     assert_eq!(dense, (1..=events.len() as u64).collect::<Vec<_>>());
     events.into_iter().map(|event| event.event.payload["number"].as_u64().unwrap()).collect()
@@ -62,8 +64,8 @@ async fn a_reopened_journal_has_everything() {
         let run = NewWork::new(work_id(), WorkKind::AGENT, tenant.clone(), json!({}), now);
         journal.enqueue(run.with_agent(agent.clone())).await.unwrap();
         let lease = claim(&journal).await.unwrap();
-        journal.append(&lease, vec![event(1)], Some(json!({"step": 1}))).await.unwrap();
-        journal.finish(&lease, vec![event(2)], Outcome::completed(json!("done"))).await.unwrap();
+        journal.append(&lease, Append::new(vec![event(1)]).with_snapshot(json!({"step": 1}))).await.unwrap();
+        journal.finish(&lease, Append::new(vec![event(2)]), Outcome::completed(json!("done"))).await.unwrap();
         journal.agent(&tenant, &agent).await.unwrap()
     };
     let journal = open(folder.path());
@@ -79,7 +81,7 @@ async fn leases_of_a_dead_process_are_void() {
     let dead = {
         let journal = open(folder.path());
         let lease = running(&journal).await;
-        journal.append(&lease, vec![event(1)], None).await.unwrap();
+        journal.append(&lease, Append::new(vec![event(1)])).await.unwrap();
         assert_eq!(claim(&journal).await, None);
         lease
     };
@@ -88,8 +90,8 @@ async fn leases_of_a_dead_process_are_void() {
     let lease = claim(&journal).await.expect("the work is due at once");
     assert!(lease.epoch > dead.epoch);
     assert_eq!(journal.work(&TenantId::local(), &work_id()).await.unwrap().attempts, 2);
-    assert_eq!(journal.append(&dead, vec![event(9)], None).await.unwrap_err().code(), "lease_lost");
-    assert_eq!(journal.append(&lease, vec![event(2)], None).await.unwrap().last_seq, 2);
+    assert_eq!(journal.append(&dead, Append::new(vec![event(9)])).await.unwrap_err().code(), "lease_lost");
+    assert_eq!(journal.append(&lease, Append::new(vec![event(2)])).await.unwrap().last_seq, 2);
 }
 
 #[tokio::test]
@@ -117,7 +119,7 @@ async fn writes_whose_callers_are_gone_are_whole_or_not_there() {
                 let (journal, lease) = (Arc::clone(&journal), lease.clone());
                 tokio::spawn(async move {
                     let pair = vec![event(number), event(number)];
-                    journal.append(&lease, pair, None).await.unwrap();
+                    journal.append(&lease, Append::new(pair)).await.unwrap();
                     number
                 })
             })
@@ -145,7 +147,11 @@ async fn append_until_killed() {
     let journal = open(Path::new(&folder));
     let lease = running(&journal).await;
     for number in 1.. {
-        let last = journal.append(&lease, vec![event(number)], Some(json!(number))).await.unwrap().last_seq;
+        let last = journal
+            .append(&lease, Append::new(vec![event(number)]).with_snapshot(json!(number)))
+            .await
+            .unwrap()
+            .last_seq;
         println!("acknowledged {last}");
     }
 }
@@ -189,7 +195,7 @@ async fn appends_of_many_tasks_all_succeed() {
             let (journal, lease) = (Arc::clone(&journal), lease.clone());
             tokio::spawn(async move {
                 for step in 0..20 {
-                    journal.append(&lease, vec![event(task * 100 + step)], None).await.unwrap();
+                    journal.append(&lease, Append::new(vec![event(task * 100 + step)])).await.unwrap();
                 }
             })
         })

@@ -1,5 +1,6 @@
 //! An agent within a program: no server, no journal, one call.
 
+use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,15 +12,17 @@ use futures_util::{FutureExt, StreamExt, future, stream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::driver::{Driver, RunIdentity};
+use super::budget::Budget;
+use super::driver::{Driven, Driver, RunIdentity, Subagent};
 use super::event::{Cursor, RunEvent};
-use super::log::RunLog;
+use super::log::{Resolved, RunLog, Suspended};
 use super::machine::{Run, RunEnd};
+use super::policy::ApprovalPolicy;
 use super::spec::{AgentSpec, DEFAULT_MAX_STEPS};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::id::{Ids, SystemIds, TenantId, WorkId};
-use crate::journal::{JournalEvent, NewEvent};
+use crate::journal::{Decision, JournalEvent, NewApproval, NewEvent, Verdict};
 use crate::model::LanguageModel;
 use crate::tool::{ToolHandle, Tools};
 
@@ -31,20 +34,70 @@ use crate::tool::{ToolHandle, Tools};
 pub struct Agent {
     model: Arc<dyn LanguageModel>,
     tools: Tools,
+    agents: Vec<Subagent>,
     tenant: TenantId,
     max_steps: u32,
+    budget: Budget,
+    approval: ApprovalPolicy,
+    approver: Option<Arc<dyn Approver>>,
+}
+
+/// Who decides on calls that need approval, within a program.
+#[async_trait]
+pub trait Approver: fmt::Debug + Send + Sync + 'static {
+    /// Whether the call may run; the run waits for the answer. What is said with a no, the model reads.
+    async fn decide(&self, approval: &NewApproval) -> Decision;
 }
 
 impl Agent {
     /// An agent without tools.
     pub fn new(model: Arc<dyn LanguageModel>) -> Self {
-        Self { model, tools: Tools::new(), tenant: TenantId::local(), max_steps: DEFAULT_MAX_STEPS }
+        Self {
+            model,
+            tools: Tools::new(),
+            agents: Vec::new(),
+            tenant: TenantId::local(),
+            max_steps: DEFAULT_MAX_STEPS,
+            budget: Budget::default(),
+            approval: ApprovalPolicy::default(),
+            approver: None,
+        }
     }
 
     /// Grants a tool; an earlier one of the same name is replaced. A name that is none is `Invalid`.
     pub fn with_tool(mut self, tool: ToolHandle) -> Result<Self> {
         self.tools.insert(tool)?;
         Ok(self)
+    }
+
+    /// Makes another agent a tool of this one, `agent.<name>`: it is given tasks, and works on them within this one's
+    /// runs and budget, with its own model, tools and number of steps. The description tells the model what it is
+    /// good for.
+    pub fn with_agent(mut self, name: &str, description: &str, agent: &Self) -> Result<Self> {
+        let agent = Subagent::new(name, description, agent.driver()?).with_max_steps(agent.max_steps);
+        self.agents.push(agent);
+        Ok(self)
+    }
+
+    /// Sets what one run may use.
+    #[must_use]
+    pub fn with_budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Sets which calls need approval.
+    #[must_use]
+    pub fn with_approval(mut self, policy: ApprovalPolicy) -> Self {
+        self.approval = policy;
+        self
+    }
+
+    /// Sets who decides on calls that need approval. Without one they are denied.
+    #[must_use]
+    pub fn with_approver(mut self, approver: Arc<dyn Approver>) -> Self {
+        self.approver = Some(approver);
+        self
     }
 
     /// Sets whose data the tools may touch.
@@ -86,15 +139,26 @@ impl Agent {
         events.boxed()
     }
 
+    fn driver(&self) -> Result<Driver> {
+        let driver = Driver::new(Arc::clone(&self.model), self.tools.clone());
+        self.agents.iter().cloned().try_fold(driver, Driver::with_agent)
+    }
+
     fn drive(&self, goal: String) -> impl Stream<Item = Item> + Send + use<> {
         let mut spec = AgentSpec::new(goal, Vec::new());
         spec.max_steps = self.max_steps;
-        let driver = Driver::new(Arc::clone(&self.model), self.tools.clone());
+        spec.budget = self.budget.clone();
+        spec.approval = self.approval.clone();
+        let (driver, approver) = (self.driver(), self.approver.clone());
         let identity = RunIdentity::new(self.tenant.clone(), None, WorkId::run(SystemIds.next()));
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let driven = async move {
-            let log = ChannelLog { sender, last_seq: AtomicU64::new(0), tokens: AtomicU64::new(0) };
-            driver.drive(&identity, Run::new(&spec), &log, CancellationToken::new()).await
+            let log = ChannelLog { sender, last_seq: AtomicU64::new(0), tokens: AtomicU64::new(0), approver };
+            let run = Run::new(&spec);
+            match driver?.drive(&identity, run, Vec::new(), &log, CancellationToken::new()).await? {
+                Driven::Ended(end) => Ok(end),
+                Driven::Waiting => Err(Error::internal("the run waits for nobody")),
+            }
         };
         // The end comes behind the events: the channel is read dry before the driver's result is given out.
         let mut driven = driven.boxed();
@@ -125,6 +189,7 @@ struct ChannelLog {
     sender: mpsc::UnboundedSender<RunEvent>,
     last_seq: AtomicU64,
     tokens: AtomicU64,
+    approver: Option<Arc<dyn Approver>>,
 }
 
 impl ChannelLog {
@@ -142,10 +207,28 @@ impl ChannelLog {
 impl RunLog for ChannelLog {
     async fn append(&self, events: Vec<NewEvent>, _: &Run) -> Result<bool> {
         self.send(events);
-        Ok(false)
+        Ok(true)
     }
 
-    async fn finish(&self, events: Vec<NewEvent>, _: &RunEnd) -> Result<()> {
+    async fn suspend(
+        &self,
+        events: Vec<NewEvent>,
+        _: &Run,
+        approvals: Vec<NewApproval>,
+    ) -> Result<Suspended> {
+        self.send(events);
+        let mut resolved = Vec::with_capacity(approvals.len());
+        for approval in approvals {
+            let decision = match &self.approver {
+                Some(approver) => approver.decide(&approval).await,
+                None => Decision::new(Verdict::Deny).with_comment("nobody is there to approve it"),
+            };
+            resolved.push(Resolved::new(approval.id, decision.verdict, decision.comment));
+        }
+        Ok(Suspended::Resolved(resolved))
+    }
+
+    async fn finish(&self, events: Vec<NewEvent>, _: &Run, _: &RunEnd) -> Result<()> {
         self.send(events);
         Ok(())
     }

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::log::Resolved;
 use super::machine::{PendingCall, RunEnd, ToolOutcome};
 use crate::error::{Error, Result};
 use crate::id::WorkId;
-use crate::journal::{JournalEvent, NewEvent, Seq};
+use crate::journal::{JournalEvent, NewApproval, NewEvent, Seq};
 
 /// One item of a run's stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,22 +76,64 @@ impl Cursor {
     }
 }
 
-pub(super) fn think_begun(step: u64) -> NewEvent {
-    NewEvent::new("step_start", json!({"step_id": step, "action": "think"}))
+/// Whose step it is: that of the agent, or of a sub-agent that works on a call.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Owner {
+    pub(super) within: Option<u64>,
+    pub(super) agent: Option<String>,
 }
 
-pub(super) fn act_begun(call: &PendingCall, inputs: &Value) -> [NewEvent; 2] {
+fn step_begun(step: u64, owner: &Owner, action: &str, tool: Option<&str>) -> NewEvent {
+    let mut payload = json!({"step_id": step, "action": action});
+    if let Some(object) = payload.as_object_mut() {
+        tool.into_iter().for_each(|tool| drop(object.insert("tool".into(), json!(tool))));
+        if let Some(within) = owner.within {
+            object.insert("parent_step_id".into(), json!(within));
+            object.insert("agent".into(), json!(owner.agent));
+        }
+    }
+    NewEvent::new("step_start", payload)
+}
+
+pub(super) fn think_begun(step: u64, owner: &Owner) -> NewEvent {
+    step_begun(step, owner, "think", None)
+}
+
+pub(super) fn act_begun(call: &PendingCall, owner: &Owner) -> [NewEvent; 2] {
     let (step, tool) = (call.step, &call.call.name);
-    [
-        NewEvent::new("step_start", json!({"step_id": step, "action": "tool", "tool": tool})),
-        NewEvent::new(
-            "tool_call",
-            json!({"step_id": step, "call_id": call.call.id, "tool": tool, "inputs": inputs}),
-        ),
-    ]
+    let said = json!({"step_id": step, "call_id": call.call.id, "tool": tool, "inputs": call.inputs()});
+    [step_begun(step, owner, "tool", Some(tool)), NewEvent::new("tool_call", said)]
 }
 
-pub(super) fn act_ended(call: &PendingCall, outcome: &ToolOutcome, millis: u128) -> [NewEvent; 2] {
+pub(super) fn approval_required(approval: &NewApproval) -> NewEvent {
+    let payload = json!({
+        "approval_id": approval.id,
+        "step_id": approval.step,
+        "call_id": approval.call_id,
+        "tool": approval.tool,
+        "inputs": approval.inputs,
+        "arguments_hash": approval.arguments_hash,
+        "reason": approval.reason,
+        "expires_at": approval.expires_at,
+    });
+    NewEvent::new("approval_required", payload)
+}
+
+pub(super) fn approval_decided(call: &PendingCall, resolved: &Resolved) -> NewEvent {
+    let mut payload = json!({
+        "approval_id": resolved.id,
+        "step_id": call.step,
+        "call_id": call.call.id,
+        "tool": call.call.name,
+        "decision": resolved.verdict,
+    });
+    if let (Some(object), Some(comment)) = (payload.as_object_mut(), &resolved.comment) {
+        object.insert("comment".into(), json!(comment));
+    }
+    NewEvent::new("approval_decided", payload)
+}
+
+pub(super) fn act_ended(call: &PendingCall, outcome: &ToolOutcome, millis: u64) -> [NewEvent; 2] {
     let (step, tool) = (call.step, &call.call.name);
     let mut result = json!({"step_id": step, "call_id": call.call.id, "tool": tool});
     let (status, key, value) = match outcome {
@@ -106,10 +149,10 @@ pub(super) fn act_ended(call: &PendingCall, outcome: &ToolOutcome, millis: u128)
     [NewEvent::new("tool_result", result), step_ended(step, status, &outcome.content(), millis)]
 }
 
-pub(super) fn step_ended(step: u64, status: &str, output: &str, millis: u128) -> NewEvent {
+pub(super) fn step_ended(step: u64, status: &str, output: &str, millis: u64) -> NewEvent {
     NewEvent::new(
         "step_end",
-        json!({"step_id": step, "status": status, "output": output, "duration_ms": u64::try_from(millis).unwrap_or(u64::MAX)}),
+        json!({"step_id": step, "status": status, "output": output, "duration_ms": millis}),
     )
 }
 

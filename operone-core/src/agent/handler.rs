@@ -8,14 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::driver::{Driver, RunIdentity};
 use super::live::Live;
-use super::log::JournalLog;
-use super::machine::Run;
+use super::log::{JournalLog, Resolved};
+use super::machine::{Next, Run};
 use super::spec::AgentSpec;
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::event::EventBus;
 use crate::id::TenantId;
-use crate::journal::{Claimed, Journal, Work};
+use crate::journal::{ApprovalFilter, Claimed, Journal, Work};
 use crate::work::WorkHandler;
 
 /// Turns what an agent was granted into a model and tools. The host's policy: core knows no capability.
@@ -45,11 +45,42 @@ impl RunServices {
         Self { journal, bus, live, clock }
     }
 
+    /// The agent's spec, its run as the journal has it, and what was decided of the calls that it waits for.
+    pub async fn restore(&self, work: &Work) -> Result<Restored> {
+        let spec = AgentSpec::from_stored(&work.new.spec)?;
+        let Some(snapshot) = &work.snapshot else {
+            return Ok(Restored { run: Run::new(&spec), spec, resolved: Vec::new() });
+        };
+        let run = Run::from_snapshot(snapshot)?;
+        let resolved = match run.next() {
+            Next::Wait(_) => {
+                let filter = ApprovalFilter::of(work.new.id.clone());
+                let approvals = self.journal.approvals(&work.new.tenant, filter).await?;
+                let now = self.clock.now();
+                approvals.iter().filter_map(|approval| Resolved::of(approval, now)).collect()
+            }
+            _ => Vec::new(),
+        };
+        Ok(Restored { spec, run, resolved })
+    }
+
     /// The log of claimed work.
     pub fn log(&self, claimed: &Claimed) -> JournalLog {
         let (journal, bus) = (Arc::clone(&self.journal), Arc::clone(&self.bus));
         JournalLog::new(journal, bus, self.live.clone(), Arc::clone(&self.clock), claimed)
     }
+}
+
+/// A run to go on with.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Restored {
+    /// The agent's spec.
+    pub spec: AgentSpec,
+    /// Its run as the journal has it.
+    pub run: Run,
+    /// What was decided of the calls that it waits for.
+    pub resolved: Vec<Resolved>,
 }
 
 /// Runs the queued runs of agents within this process.
@@ -69,22 +100,12 @@ impl AgentHandler {
 #[async_trait]
 impl WorkHandler for AgentHandler {
     async fn run(&self, claimed: Claimed, cancelled: CancellationToken) -> Result<()> {
-        let (spec, run) = restore(&claimed.work)?;
+        let Restored { spec, run, resolved } = self.services.restore(&claimed.work).await?;
         let new = &claimed.work.new;
         let driver = self.grants.grant(&new.tenant, &spec).await?;
         let log = self.services.log(&claimed);
         log.started().await;
         let identity = RunIdentity::new(new.tenant.clone(), new.agent.clone(), new.id.clone());
-        driver.drive(&identity, run, &log, cancelled).await.map(drop)
+        driver.drive(&identity, run, resolved, &log, cancelled).await.map(drop)
     }
-}
-
-/// The agent's spec, and its run as the journal has it.
-pub fn restore(work: &Work) -> Result<(AgentSpec, Run)> {
-    let spec = AgentSpec::from_stored(&work.new.spec)?;
-    let run = match &work.snapshot {
-        Some(snapshot) => Run::from_snapshot(snapshot)?,
-        None => Run::new(&spec),
-    };
-    Ok((spec, run))
 }

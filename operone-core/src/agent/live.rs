@@ -1,19 +1,21 @@
 //! The text of steps, kept for readers while they follow, and the bell that tells them of news.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::event::Cursor;
 use crate::id::WorkId;
-use crate::journal::Seq;
+use crate::journal::{NewEvent, Seq};
 
-/// The most bytes of text kept piece by piece for one run. Steps that have ended are given up first, then the older
-/// pieces of the open step are only kept joined.
+/// The most bytes of text kept piece by piece for one run; older pieces are only kept joined, while their step goes on.
 const MAX_PIECES: usize = 256 * 1024;
+/// The most events of one run behind which text is kept.
+const MAX_SEGMENTS: usize = 4096;
 
 /// What readers of running work share with those who run it, within one process. Clones share everything.
 ///
@@ -30,43 +32,59 @@ struct LiveRun {
     news: watch::Sender<()>,
 }
 
-/// The text of the latest steps, the open one last.
+/// The text of a run that readers may still need.
 #[derive(Debug, Default)]
 struct RunText {
-    steps: VecDeque<StepText>,
-    /// How often an open step was begun anew.
+    segments: VecDeque<Segment>,
+    /// Bytes of all pieces.
+    bytes: usize,
+    /// The whole text of each step that goes on.
+    open: BTreeMap<u64, String>,
+    /// How often open steps were begun anew.
     restarts: u64,
 }
 
-/// The text of the step that began with event `seq`.
+/// The pieces of text that came behind event `seq` and before the next one, each with its step.
 #[derive(Debug, Default)]
-struct StepText {
+struct Segment {
     seq: Seq,
-    step: u64,
-    /// What the pieces that are gone said.
-    dropped_text: String,
     dropped: u64,
-    pieces: Vec<String>,
-    bytes: usize,
+    pieces: VecDeque<(u64, String)>,
 }
 
 impl Live {
-    /// Adds a piece of text to the step that began with event `seq`.
+    /// Adds a piece of text to a step. `seq` is the last event of the run.
     pub fn token(&self, run: &WorkId, seq: Seq, step: u64, content: &str) {
         let run = self.get(run);
         lock(&run.text).push(seq, step, content);
         run.news.send_replace(());
     }
 
-    /// The step that began with event `seq` begins anew, if it is open: what was written of it does not hold.
+    /// The steps behind event `seq` begin anew: what was written of them does not hold.
     pub(super) fn restart(&self, run: &WorkId, seq: Seq) {
         {
             let run = self.get(run);
             let mut text = lock(&run.text);
-            text.steps.retain(|step| step.seq < seq);
+            text.segments.retain(|segment| segment.seq < seq);
+            text.bytes = text.segments.iter().map(Segment::bytes).sum();
+            text.open.clear();
             text.restarts += 1;
         }
         self.forget_unread(run);
+    }
+
+    /// Tells readers that these events are in the journal.
+    pub(super) fn written(&self, run: &WorkId, events: &[NewEvent]) {
+        {
+            let run = self.get(run);
+            let mut text = lock(&run.text);
+            for event in events.iter().filter(|event| event.kind == "step_end") {
+                if let Some(step) = event.payload.get("step_id").and_then(Value::as_u64) {
+                    text.open.remove(&step);
+                }
+            }
+        }
+        self.ring(run);
     }
 
     /// Tells readers that the journal has news of this work.
@@ -100,7 +118,8 @@ impl Live {
     /// The text of ended steps is in the journal: what nobody follows need not be kept.
     fn forget_unread(&self, run: &WorkId) {
         let mut runs = lock(&self.runs);
-        if runs.get(run).is_some_and(|run| Arc::strong_count(run) == 1) {
+        let unread = |run: &Arc<LiveRun>| Arc::strong_count(run) == 1 && lock(&run.text).open.is_empty();
+        if runs.get(run).is_some_and(unread) {
             runs.remove(run);
         }
     }
@@ -114,31 +133,35 @@ impl fmt::Debug for Live {
 
 impl RunText {
     fn push(&mut self, seq: Seq, step: u64, content: &str) {
-        if self.steps.back().is_none_or(|last| (last.seq, last.step) != (seq, step)) {
-            self.steps.push_back(StepText { seq, step, ..StepText::default() });
+        if self.segments.back().is_none_or(|last| last.seq != seq) {
+            self.segments.push_back(Segment { seq, ..Segment::default() });
         }
-        if let Some(open) = self.steps.back_mut() {
-            open.bytes += content.len();
-            open.pieces.push(content.to_owned());
-            open.drop_old_pieces();
+        if let Some(last) = self.segments.back_mut() {
+            last.pieces.push_back((step, content.to_owned()));
         }
-        while self.steps.len() > 1 && self.steps.iter().map(|step| step.bytes).sum::<usize>() > MAX_PIECES {
-            self.steps.pop_front();
+        self.open.entry(step).or_default().push_str(content);
+        self.bytes += content.len();
+        for segment in &mut self.segments {
+            while self.bytes > MAX_PIECES
+                && let Some((_, piece)) = segment.pieces.pop_front()
+            {
+                self.bytes -= piece.len();
+                segment.dropped += 1;
+            }
+            if self.bytes <= MAX_PIECES {
+                break;
+            }
+        }
+        while self.segments.len() > MAX_SEGMENTS {
+            let gone = self.segments.pop_front();
+            self.bytes -= gone.as_ref().map_or(0, Segment::bytes);
         }
     }
 }
 
-impl StepText {
-    fn drop_old_pieces(&mut self) {
-        if self.bytes <= MAX_PIECES {
-            return;
-        }
-        let keep_from = self.pieces.len() / 2;
-        for piece in self.pieces.drain(..keep_from) {
-            self.bytes -= piece.len();
-            self.dropped += 1;
-            self.dropped_text.push_str(&piece);
-        }
+impl Segment {
+    fn bytes(&self) -> usize {
+        self.pieces.iter().map(|(_, piece)| piece.len()).sum()
     }
 
     fn written(&self) -> u64 {
@@ -162,10 +185,10 @@ pub(super) struct Follower {
 pub(super) enum Text {
     /// Nothing new.
     None,
-    /// The next pieces, with the cursor behind the first of them.
-    Pieces { first: Cursor, step: u64, pieces: Vec<String> },
-    /// The whole text so far, since the pieces behind the cursor are gone.
-    Whole { upto: Cursor, step: u64, text: String },
+    /// The next pieces with their steps, and the cursor behind the first of them.
+    Pieces { first: Cursor, pieces: Vec<(u64, String)> },
+    /// The whole text so far of the steps that go on, since pieces behind the cursor are gone.
+    Whole { upto: Cursor, texts: Vec<(u64, String)> },
 }
 
 impl Follower {
@@ -180,29 +203,30 @@ impl Follower {
         self.news.mark_unchanged();
     }
 
-    /// The text behind `cursor` of the step that the cursor stands in, if it is still kept.
+    /// The text behind `cursor`, before the next event, if it is still kept.
     pub(super) fn text(&mut self, cursor: Cursor) -> Text {
         let Some(run) = &self.run else { return Text::None };
         let kept = lock(&run.text);
         let restarted = std::mem::replace(&mut self.restarts, kept.restarts) != kept.restarts;
-        let Some(step) = kept.steps.iter().find(|step| step.seq == cursor.seq) else { return Text::None };
-        let next = cursor
-            .token
-            .checked_sub(step.dropped)
-            .and_then(|from| step.pieces.get(usize::try_from(from).ok()?..));
-        match next {
-            Some([]) if !restarted => Text::None,
-            Some(pieces) if !restarted || cursor.token == 0 => Text::Pieces {
-                first: Cursor { token: cursor.token + 1, ..cursor },
-                step: step.step,
-                pieces: pieces.to_vec(),
-            },
+        let found = kept.segments.iter().rev().find(|segment| segment.seq == cursor.seq);
+        let Some(segment) = found else { return Text::None };
+        let seen = cursor.token.checked_sub(segment.dropped).and_then(|seen| usize::try_from(seen).ok());
+        match seen.filter(|seen| *seen <= segment.pieces.len()) {
+            Some(seen) if !restarted || cursor.token == 0 => {
+                if seen == segment.pieces.len() {
+                    return Text::None;
+                }
+                let first = Cursor { token: cursor.token + 1, ..cursor };
+                Text::Pieces { first, pieces: segment.pieces.iter().skip(seen).cloned().collect() }
+            }
             // Pieces are gone, or those that were seen do not hold any more.
-            _ => Text::Whole {
-                upto: Cursor { token: step.written(), ..cursor },
-                step: step.step,
-                text: format!("{}{}", step.dropped_text, step.pieces.concat()),
-            },
+            _ => {
+                let upto = Cursor { token: segment.written(), ..cursor };
+                Text::Whole {
+                    upto,
+                    texts: kept.open.iter().map(|(step, text)| (*step, text.clone())).collect(),
+                }
+            }
         }
     }
 }
@@ -220,78 +244,94 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn pieces(follower: &mut Follower, token: u64) -> Text {
+    fn run() -> WorkId {
+        WorkId::new("run-1").unwrap()
+    }
+
+    fn text(follower: &mut Follower, token: u64) -> Text {
         follower.text(Cursor { seq: 1, token })
+    }
+
+    fn step_end(step: u64) -> NewEvent {
+        NewEvent::new("step_end", json!({"step_id": step}))
     }
 
     #[test]
     fn pieces_come_once_and_in_order() {
-        let (live, run) = (Live::default(), WorkId::new("run-1").unwrap());
-        let mut follower = live.follow(&run);
-        for content in ["I", " need"] {
-            live.token(&run, 1, 1, content);
+        let live = Live::default();
+        let mut follower = live.follow(&run());
+        for (step, content) in [(1, "I"), (2, "He"), (1, " need")] {
+            live.token(&run(), 1, step, content);
         }
-        let all = Text::Pieces {
-            first: Cursor { seq: 1, token: 1 },
-            step: 1,
-            pieces: vec!["I".into(), " need".into()],
-        };
-        assert_eq!(pieces(&mut follower, 0), all);
-        assert_eq!(pieces(&mut follower, 2), Text::None);
+        let pieces = vec![(1, "I".into()), (2, "He".into()), (1, " need".into())];
+        assert_eq!(text(&mut follower, 0), Text::Pieces { first: Cursor { seq: 1, token: 1 }, pieces });
+        assert_eq!(text(&mut follower, 3), Text::None);
         assert_eq!(follower.text(Cursor::after(2)), Text::None);
     }
 
     #[test]
-    fn a_reader_that_was_outrun_gets_the_whole_text() {
-        let (live, run) = (Live::default(), WorkId::new("run-1").unwrap());
-        let mut follower = live.follow(&run);
+    fn a_reader_that_was_outrun_gets_the_whole_text_of_the_steps_that_go_on() {
+        let live = Live::default();
+        let mut follower = live.follow(&run());
         let piece = "x".repeat(1000);
+        live.token(&run(), 1, 1, "over");
+        live.written(&run(), &[step_end(1)]);
         for _ in 0..1000 {
-            live.token(&run, 1, 1, &piece);
+            live.token(&run(), 1, 2, &piece);
         }
-        let Text::Whole { upto, text, .. } = pieces(&mut follower, 3) else {
-            panic!("pieces are still there")
-        };
-        assert_eq!((upto.token, text.len()), (1000, 1_000_000));
-        assert!(lock(&follower.run.as_ref().unwrap().text).steps[0].bytes <= MAX_PIECES);
+        let Text::Whole { upto, texts } = text(&mut follower, 3) else { panic!("pieces are still there") };
+        assert_eq!(upto.token, 1001);
+        assert_eq!(
+            texts.iter().map(|(step, text)| (*step, text.len())).collect::<Vec<_>>(),
+            [(2, 1_000_000)]
+        );
+        let kept = lock(&follower.run.as_ref().unwrap().text).bytes;
+        assert!(kept <= MAX_PIECES && kept > MAX_PIECES / 2);
+        assert_eq!(text(&mut follower, 1001), Text::None);
     }
 
     #[test]
     fn a_reader_of_a_step_begun_anew_gets_the_whole_text() {
         for seen in [1, 2, 9] {
-            let (live, run) = (Live::default(), WorkId::new("run-1").unwrap());
-            let mut follower = live.follow(&run);
-            live.token(&run, 1, 1, "first");
-            live.token(&run, 1, 1, " try");
-            live.restart(&run, 1);
-            live.token(&run, 1, 1, "anew");
-            assert!(
-                matches!(pieces(&mut follower, seen), Text::Whole { text, .. } if text == "anew"),
-                "{seen}"
-            );
+            let live = Live::default();
+            let mut follower = live.follow(&run());
+            live.token(&run(), 1, 1, "first");
+            live.token(&run(), 1, 1, " try");
+            live.restart(&run(), 1);
+            live.token(&run(), 1, 1, "anew");
+            let whole = text(&mut follower, seen);
+            assert!(matches!(whole, Text::Whole { texts, .. } if texts == [(1, "anew".into())]), "{seen}");
         }
     }
 
     #[test]
     fn the_text_of_an_ended_step_is_kept_for_those_who_follow() {
-        let (live, run) = (Live::default(), WorkId::new("run-1").unwrap());
-        let mut follower = live.follow(&run);
-        live.token(&run, 1, 1, "one");
-        live.ring(&run);
-        live.token(&run, 3, 2, "two");
-        assert!(matches!(pieces(&mut follower, 0), Text::Pieces { pieces, .. } if pieces == ["one"]));
-        assert!(matches!(follower.text(Cursor::after(3)), Text::Pieces { step: 2, .. }));
+        let live = Live::default();
+        let mut follower = live.follow(&run());
+        live.token(&run(), 1, 1, "one");
+        live.written(&run(), &[step_end(1)]);
+        live.token(&run(), 3, 2, "two");
+        assert!(
+            matches!(text(&mut follower, 0), Text::Pieces { pieces, .. } if pieces == [(1, "one".into())])
+        );
+        let next = follower.text(Cursor::after(3));
+        assert!(matches!(next, Text::Pieces { pieces, .. } if pieces == [(2, "two".into())]));
     }
 
     #[test]
-    fn what_nobody_follows_is_forgotten() {
-        let (live, run) = (Live::default(), WorkId::new("run-1").unwrap());
-        live.token(&run, 1, 1, "text");
-        live.ring(&run);
+    fn what_nobody_follows_is_forgotten_once_its_step_has_ended() {
+        let live = Live::default();
+        live.token(&run(), 1, 1, "text");
+        live.ring(&run());
+        drop(live.follow(&run()));
+        assert_eq!(lock(&live.runs).len(), 1, "the step goes on");
+        live.written(&run(), &[step_end(1)]);
         assert!(lock(&live.runs).is_empty());
-        drop(live.follow(&run));
+        drop(live.follow(&run()));
         assert!(lock(&live.runs).is_empty());
     }
 }

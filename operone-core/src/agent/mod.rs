@@ -1,5 +1,7 @@
 //! Agents: the state machine of a run, the driver that does its I/O, and streams of its events.
 
+mod budget;
+mod drive;
 mod driver;
 mod embedded;
 mod event;
@@ -7,15 +9,19 @@ mod handler;
 mod live;
 mod log;
 mod machine;
+mod policy;
 mod spec;
+mod step;
 mod stream;
 
-pub use driver::{Driver, RunIdentity};
-pub use embedded::Agent;
+pub use budget::Budget;
+pub use driver::{Driven, Driver, RunIdentity, Subagent};
+pub use embedded::{Agent, Approver};
 pub use event::{Cursor, RunEvent};
-pub use handler::{AgentHandler, Grants, RunServices, restore};
+pub use handler::{AgentHandler, Grants, Restored, RunServices};
 pub use live::Live;
-pub use log::{JournalLog, RunLog};
-pub use machine::{FORMAT, Next, PendingCall, Run, RunEnd, ToolOutcome};
-pub use spec::{AgentSpec, DEFAULT_MAX_STEPS, MAX_STEPS_LIMIT, Resources};
+pub use log::{JournalLog, Resolved, RunLog, Suspended};
+pub use machine::{Action, CallApproval, FORMAT, Next, PendingCall, ProposedCall, Run, RunEnd, ToolOutcome};
+pub use policy::ApprovalPolicy;
+pub use spec::{AgentSpec, DEFAULT_MAX_STEPS, MAX_STEPS_LIMIT, Resources, SubagentSpec};
 pub use stream::run_events;

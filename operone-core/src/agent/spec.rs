@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::budget::Budget;
+use super::policy::ApprovalPolicy;
 use crate::error::{Error, Result};
 
 /// The model turns of a run that names no limit.
@@ -23,6 +25,51 @@ pub struct AgentSpec {
     /// Limits of the process that runs it; none are needed where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// The most that one run may use.
+    #[serde(default)]
+    pub budget: Budget,
+    /// Which of its calls wait for a person.
+    #[serde(default)]
+    pub approval: ApprovalPolicy,
+    /// The sub-agents it may give tasks to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<SubagentSpec>,
+}
+
+/// An agent that another one may give tasks to, as the tool `agent.<name>`. Stored with that agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct SubagentSpec {
+    /// Its name: letters, digits, `-` and `_`.
+    pub name: String,
+    /// What it is good for: the model that gives the tasks reads this.
+    pub description: String,
+    /// What it is told besides the task.
+    #[serde(default)]
+    pub instructions: String,
+    /// What it may use: some of what the agent above it may.
+    pub capabilities: Vec<String>,
+    /// The most model turns for one task; they count as turns of the run as well.
+    #[serde(default = "default_max_steps")]
+    pub max_steps: u32,
+}
+
+fn default_max_steps() -> u32 {
+    DEFAULT_MAX_STEPS
+}
+
+impl SubagentSpec {
+    /// A sub-agent without instructions of its own.
+    pub fn new(name: impl Into<String>, description: impl Into<String>, capabilities: Vec<String>) -> Self {
+        Self {
+            name: name.into(),
+            description: description.into(),
+            instructions: String::new(),
+            capabilities,
+            max_steps: DEFAULT_MAX_STEPS,
+        }
+    }
 }
 
 impl AgentSpec {
@@ -31,7 +78,15 @@ impl AgentSpec {
 
     /// An agent with a goal and nothing else.
     pub fn new(goal: impl Into<String>, capabilities: Vec<String>) -> Self {
-        Self { goal: goal.into(), capabilities, max_steps: DEFAULT_MAX_STEPS, resources: None }
+        Self {
+            goal: goal.into(),
+            capabilities,
+            max_steps: DEFAULT_MAX_STEPS,
+            resources: None,
+            budget: Budget::default(),
+            approval: ApprovalPolicy::default(),
+            agents: Vec::new(),
+        }
     }
 
     /// Reads a spec as it is stored with an agent and with its runs.

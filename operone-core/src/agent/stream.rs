@@ -11,10 +11,10 @@ use super::event::{Cursor, RunEvent};
 use super::live::{Follower, Live, Text};
 use crate::error::Result;
 use crate::id::WorkId;
-use crate::journal::Journal;
+use crate::journal::{Journal, Page};
 
-/// How many events are read from the journal at once.
-const PAGE: usize = 256;
+/// How many events, and bytes of them, are read from the journal at once: all that a slow reader keeps in memory.
+const PAGE: (usize, usize) = (256, 256 * 1024);
 /// How long news may go unheard where another process writes the journal.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -69,7 +69,8 @@ impl Reader {
     }
 
     async fn read_journal(&mut self) -> Result<()> {
-        for event in self.journal.events(&self.run, self.cursor.seq, PAGE).await? {
+        let page = Page::of(PAGE.0).with_bytes(PAGE.1);
+        for event in self.journal.events(&self.run, self.cursor.seq, page).await? {
             // Once the next event is in the journal the step before it has all its text.
             self.read_text();
             self.cursor = Cursor::after(event.seq);
@@ -82,15 +83,17 @@ impl Reader {
     fn read_text(&mut self) {
         match self.follower.text(self.cursor) {
             Text::None => {}
-            Text::Pieces { first, step, pieces } => {
-                for (cursor, content) in (first.token..).map(|token| Cursor { token, ..first }).zip(pieces) {
+            Text::Pieces { first, pieces } => {
+                let cursors = (first.token..).map(|token| Cursor { token, ..first });
+                for (cursor, (step, content)) in cursors.zip(pieces) {
                     self.cursor = cursor;
                     self.ready.push_back(RunEvent::Token { cursor, step, content });
                 }
             }
-            Text::Whole { upto, step, text } => {
+            Text::Whole { upto, texts } => {
                 self.cursor = upto;
-                self.ready.push_back(RunEvent::Snapshot { cursor: upto, step, text });
+                let snapshot = |(step, text)| RunEvent::Snapshot { cursor: upto, step, text };
+                self.ready.extend(texts.into_iter().map(snapshot));
             }
         }
     }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use operone_core::chunk::Collection;
 use operone_core::event::{Event, EventBus, RAG_EVENTS};
 use operone_core::id::{DocId, TenantId};
-use operone_core::journal::{Appended, Claimed, Journal, Lease, NewEvent, Outcome, Status};
+use operone_core::journal::{Append, Appended, Claimed, Journal, Lease, NewEvent, Outcome, Status};
 use operone_core::work::WorkHandler;
 use operone_core::{Error, Result};
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ impl WorkHandler for IngestHandler {
             Err(error) => {
                 let outcome = Outcome::failed(error.report());
                 let events = vec![outcome.end_event()];
-                return self.journal.finish(&claimed.lease, events, outcome).await.map(|_| ());
+                return self.journal.finish(&claimed.lease, Append::new(events), outcome).await.map(|_| ());
             }
         };
         let job = Job { handler: self, lease: &claimed.lease, tenant: &claimed.work.new.tenant, spec: &spec };
@@ -105,7 +105,7 @@ impl Job<'_> {
     async fn append(&self, index: u32, outcome: DocumentOutcome, progress: &Progress) -> Result<Appended> {
         let event = NewEvent::new(DOCUMENT, to_json(&JobDocument { index, outcome })?);
         let snapshot = to_json(progress)?;
-        again(|| self.handler.journal.append(self.lease, vec![event.clone()], Some(snapshot.clone()))).await
+        again(|| self.handler.journal.append(self.lease, Append::new(vec![event.clone()]).with_snapshot(snapshot.clone()))).await
     }
 
     async fn complete(&self, progress: &Progress) -> Result<()> {
@@ -129,7 +129,7 @@ impl Job<'_> {
 
     async fn finish(&self, end: Value, outcome: Outcome) -> Result<()> {
         let events = vec![NewEvent::new("end", end)];
-        again(|| self.handler.journal.finish(self.lease, events.clone(), outcome.clone())).await?;
+        again(|| self.handler.journal.finish(self.lease, Append::new(events.clone()), outcome.clone())).await?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use operone_core::error::ErrorReport;
 use operone_core::id::{TenantId, WorkId};
-use operone_core::journal::{Journal, Status, WorkKind};
+use operone_core::journal::{Page, Journal, Status, WorkKind};
 use operone_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -79,7 +79,7 @@ pub async fn job_status(
     let first = after.map_or(0, |after| after.saturating_add(1));
     let limit = limit.clamp(1, PAGE);
     // The outcomes are the first events of a job, one for each document in order.
-    let events = journal.events(id, u64::from(first), limit).await?;
+    let events = journal.events(id, u64::from(first), Page::of(limit)).await?;
     let mut outcomes: BTreeMap<u32, DocumentOutcome> = events
         .into_iter()
         .filter(|event| event.event.kind == DOCUMENT)
@@ -134,7 +134,7 @@ pub(super) async fn journalled(journal: &dyn Journal, id: &WorkId) -> Result<BTr
     let mut done = BTreeMap::new();
     let mut after = 0;
     loop {
-        let events = journal.events(id, after, PAGE).await?;
+        let events = journal.events(id, after, Page::of(PAGE)).await?;
         let Some(last) = events.last() else { return Ok(done) };
         after = last.seq;
         for event in events.into_iter().filter(|event| event.event.kind == DOCUMENT) {

@@ -114,6 +114,11 @@ impl Assembly {
         self.most.saturating_sub(self.parsed.text.len())
     }
 
+    /// Says that there is more text than may be added.
+    pub(super) fn refuse(&mut self) {
+        self.is_full = true;
+    }
+
     /// Whether there was more text than is allowed; nothing more is taken then.
     pub(super) fn is_full(&self) -> bool {
         self.is_full

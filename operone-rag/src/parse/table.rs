@@ -20,6 +20,8 @@ pub(super) type Row = Vec<(usize, String)>;
 #[derive(Debug, Default)]
 pub(super) struct Table {
     sample: Vec<Row>,
+    /// How many bytes the sample has.
+    waiting: usize,
     names: BTreeMap<usize, String>,
     is_sampled: bool,
     /// Whether a row was written.
@@ -37,6 +39,10 @@ impl Table {
         if self.is_sampled {
             self.write(assembly, &row);
         } else if !row.is_empty() {
+            self.waiting += row.iter().map(|(_, value)| value.len()).sum::<usize>();
+            if self.waiting > assembly.room() {
+                assembly.refuse();
+            }
             self.sample.push(row);
             if self.sample.len() == SAMPLE {
                 self.flush(assembly);

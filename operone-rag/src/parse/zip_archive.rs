@@ -23,9 +23,14 @@ pub(super) struct Archive<'a> {
 
 impl<'a> Archive<'a> {
     pub(super) fn open(bytes: &'a [u8], limits: &ParseLimits) -> Result<Self> {
+        let too_many = || too_large(format!("the archive has more than {} entries", limits.entries));
+        // Before each of them is looked at.
+        if stated_entries(bytes) > limits.entries as u64 {
+            return Err(too_many());
+        }
         let zip = ZipArchive::new(Cursor::new(bytes)).map_err(corrupt)?;
         if zip.len() > limits.entries {
-            return Err(too_large(format!("the archive has more than {} entries", limits.entries)));
+            return Err(too_many());
         }
         Ok(Self { zip, left: limits.expanded })
     }
@@ -53,6 +58,22 @@ impl<'a> Archive<'a> {
         self.left -= content.len();
         Ok(Some(content))
     }
+}
+
+/// How many entries the end of the archive states, or the largest number of several ends.
+fn stated_entries(bytes: &[u8]) -> u64 {
+    // The end may be followed by a comment of 65,535 bytes, and is preceded by its long form.
+    let tail = bytes.get(bytes.len().saturating_sub(128 << 10)..).unwrap_or(bytes);
+    let number = |at: usize, length: usize| {
+        let digits = tail.get(at..at + length).unwrap_or_default();
+        digits.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
+    };
+    let marks = tail.windows(4).enumerate().filter_map(|(at, mark)| match mark {
+        b"PK\x05\x06" => Some(number(at + 10, 2)).filter(|entries| *entries != 0xFFFF),
+        b"PK\x06\x06" => Some(number(at + 32, 8)),
+        _ => None,
+    });
+    marks.max().unwrap_or_default()
 }
 
 fn too_large(detail: String) -> Error {

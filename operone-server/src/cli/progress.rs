@@ -15,3 +15,12 @@ pub(super) fn bar(length: usize, json: bool) -> ProgressBar {
         Err(_) => bar,
     }
 }
+
+/// A bar of bytes on the standard error, shown under the same conditions.
+pub(super) fn bytes() -> ProgressBar {
+    let bar = bar(0, false);
+    match ProgressStyle::with_template("{msg} {bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

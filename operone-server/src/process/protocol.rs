@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use operone_core::agent::{RunEnd, RunIdentity};
+use operone_core::agent::{Resolved, RunEnd, RunIdentity, SubagentSpec};
 use operone_core::error::{Error, ErrorKind, ErrorReport, Result};
 use operone_core::id::{AgentId, TenantId, WorkId};
-use operone_core::journal::NewEvent;
+use operone_core::journal::{NewApproval, NewEvent};
 use operone_core::model::{ModelEvent, ModelInfo, ModelRequest};
 use operone_core::tool::ToolSpec;
 use serde::de::DeserializeOwned;
@@ -44,6 +44,20 @@ pub(super) struct Start {
     pub(super) file_root: Option<PathBuf>,
     /// The bytes that this folder may come to hold.
     pub(super) file_quota: u64,
+    /// What was decided of the calls that the run waits for.
+    pub(super) resolved: Vec<Resolved>,
+    /// The sub-agents.
+    pub(super) agents: Vec<StartAgent>,
+}
+
+/// A sub-agent of the run.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StartAgent {
+    pub(super) agent: SubagentSpec,
+    /// Whether it is answered by the agent's model; else it is answered by rules.
+    pub(super) model: bool,
+    /// Those of the agent's tools that it may call.
+    pub(super) tools: Vec<String>,
 }
 
 impl Start {
@@ -55,10 +69,13 @@ impl Start {
 /// What a worker says.
 #[derive(Serialize, Deserialize)]
 pub(super) enum FromWorker {
-    /// Write events and the run; answered with whether the run is to end.
+    /// Write events and the run; answered with false if the end of the run was asked for.
     Append { id: u64, events: Vec<NewEvent>, run: Value },
+    /// Write events and the run, and ask for approvals; answered with what came of it. A run that waits is driven by
+    /// another process once something was decided.
+    Suspend { id: u64, events: Vec<NewEvent>, run: Value, approvals: Vec<NewApproval> },
     /// Write the end; answered with null.
-    Finish { id: u64, events: Vec<NewEvent>, end: RunEnd },
+    Finish { id: u64, events: Vec<NewEvent>, run: Value, end: RunEnd },
     /// Pass on a piece of text; not answered.
     Token { step: u64, content: String },
     /// Ask the model; answered by its parts, or by an error.

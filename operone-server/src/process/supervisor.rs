@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use operone_core::agent::{AgentHandler, AgentSpec, JournalLog, Run, RunLog, RunServices, restore};
+use operone_core::agent::{
+    AgentHandler, AgentSpec, JournalLog, Restored, Run, RunLog, RunServices, Suspended,
+};
 use operone_core::error::{Error, ErrorKind, ErrorReport, Result};
+use operone_core::id::TenantId;
 use operone_core::journal::Claimed;
 use operone_core::model::{LanguageModel, ModelEvent, ModelRequest};
 use operone_core::tool::{ToolContext, Tools};
@@ -25,7 +28,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::last_words::LastWords;
-use super::protocol::{self, FromWorker, Start, ToWorker};
+use super::protocol::{self, FromWorker, Start, StartAgent, ToWorker};
 use super::sandbox::{Held, Sandbox};
 use crate::capabilities::Capabilities;
 
@@ -116,8 +119,20 @@ impl Processes {
         ProcessHandler { processes: self.clone(), launched: Mutex::new(Some(launched)) }
     }
 
+    /// The sub-agents, with those of the agent's tools that they may call.
+    async fn agents(&self, tenant: &TenantId, spec: &AgentSpec) -> Result<Vec<StartAgent>> {
+        let mut agents = Vec::with_capacity(spec.agents.len());
+        for agent in &spec.agents {
+            let own = AgentSpec::new("", agent.capabilities.clone());
+            let tools = self.capabilities.tools(tenant, &own).await?.specs();
+            let tools = tools.into_iter().map(|spec| spec.name).collect();
+            agents.push(StartAgent { agent: agent.clone(), model: own.grants("ai"), tools });
+        }
+        Ok(agents)
+    }
+
     async fn serve(&self, launched: Launched, claimed: &Claimed, cancelled: CancellationToken) -> Result<()> {
-        let (spec, run) = restore(&claimed.work)?;
+        let Restored { spec, run, resolved, .. } = self.services.restore(&claimed.work).await?;
         let tenant = &claimed.work.new.tenant;
         let model = self.capabilities.model(&spec);
         let remote = self.capabilities.tools_of_server(tenant, &spec)?;
@@ -130,6 +145,8 @@ impl Processes {
             remote_tools: remote.specs(),
             file_root: self.capabilities.file_root(tenant, &spec)?,
             file_quota: self.capabilities.workspace_quota(),
+            resolved,
+            agents: self.agents(tenant, &spec).await?,
         };
         let log = self.services.log(claimed);
         log.started().await;
@@ -205,11 +222,19 @@ impl Session {
     async fn answer(&mut self, frame: FromWorker) -> Result<bool> {
         match frame {
             FromWorker::Append { id, events, run } => {
-                let cancel = self.log.append(events, &Run::from_snapshot(&run)?).await?;
-                self.reply(id, Ok(Value::Bool(cancel)));
+                let written = self.log.append(events, &Run::from_snapshot(&run)?).await?;
+                self.reply(id, Ok(Value::Bool(written)));
             }
-            FromWorker::Finish { id, events, end } => {
-                self.log.finish(events, &end).await?;
+            FromWorker::Suspend { id, events, run, approvals } => {
+                let suspended = self.log.suspend(events, &Run::from_snapshot(&run)?, approvals).await?;
+                let answer = serde_json::to_value(&suspended).map_err(|error| {
+                    Error::internal("an answer cannot be written as JSON").with_source(error)
+                })?;
+                self.reply(id, Ok(answer));
+                return Ok(suspended == Suspended::Waiting);
+            }
+            FromWorker::Finish { id, events, run, end } => {
+                self.log.finish(events, &Run::from_snapshot(&run)?, &end).await?;
                 self.reply(id, Ok(Value::Null));
                 return Ok(true);
             }

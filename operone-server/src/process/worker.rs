@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
-use operone_core::agent::{Driver, Run, RunEnd, RunLog};
+use operone_core::agent::{Driver, Run, RunEnd, RunLog, Subagent, Suspended};
 use operone_core::error::{Error, ErrorKind, ErrorReport, Result};
-use operone_core::journal::NewEvent;
+use operone_core::in_process::ExtractiveModel;
+use operone_core::journal::{NewApproval, NewEvent};
 use operone_core::model::{LanguageModel, ModelEvent, ModelInfo, ModelRequest, ModelStream};
 use operone_core::tool::{ToolHandle, ToolSpec, Tools};
 use operone_sandbox::{Files, Limits, fence};
@@ -22,7 +23,7 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::protocol::{self, FromWorker, Start, ToWorker};
+use super::protocol::{self, FromWorker, Start, StartAgent, ToWorker};
 use crate::capabilities::file_tools;
 
 /// The server stopped, or died: nothing that a worker did wrong.
@@ -123,8 +124,20 @@ async fn run(start: Start, parent: Parent, cancelled: CancellationToken) -> Resu
             tools.insert(tool)?;
         }
     }
-    let model = RemoteModel { info: start.model, parent: parent.clone() };
-    Driver::new(Arc::new(model), tools).drive(&identity, run, &parent, cancelled).await.map(drop)
+    let model: Arc<dyn LanguageModel> = Arc::new(RemoteModel { info: start.model, parent: parent.clone() });
+    let mut driver = Driver::new(Arc::clone(&model), tools.clone());
+    for StartAgent { agent, model: has_model, tools: granted } in start.agents {
+        let model = if has_model { Arc::clone(&model) } else { Arc::new(ExtractiveModel) };
+        let mut own = Tools::new();
+        for tool in granted.iter().filter_map(|name| tools.get(name)) {
+            own.insert(tool.clone())?;
+        }
+        let below = Subagent::new(&agent.name, &agent.description, Driver::new(model, own))
+            .with_instructions(&agent.instructions)
+            .with_max_steps(agent.max_steps);
+        driver = driver.with_agent(below)?;
+    }
+    driver.drive(&identity, run, start.resolved, &parent, cancelled).await.map(drop)
 }
 
 /// What the parent answers to one request.
@@ -201,9 +214,24 @@ impl RunLog for Parent {
         Ok(self.request(|id| FromWorker::Append { id, events, run }).await? == Value::Bool(true))
     }
 
-    async fn finish(&self, events: Vec<NewEvent>, end: &RunEnd) -> Result<()> {
-        let end = end.clone();
-        self.request(|id| FromWorker::Finish { id, events, end }).await.map(drop)
+    async fn suspend(
+        &self,
+        events: Vec<NewEvent>,
+        run: &Run,
+        approvals: Vec<NewApproval>,
+    ) -> Result<Suspended> {
+        let run = run.to_snapshot()?;
+        let answer = self.request(|id| FromWorker::Suspend { id, events, run, approvals }).await?;
+        serde_json::from_value(answer).map_err(|error| {
+            Error::invalid("the server's answer cannot be read")
+                .with_code("worker_protocol")
+                .with_source(error)
+        })
+    }
+
+    async fn finish(&self, events: Vec<NewEvent>, run: &Run, end: &RunEnd) -> Result<()> {
+        let (run, end) = (run.to_snapshot()?, end.clone());
+        self.request(|id| FromWorker::Finish { id, events, run, end }).await.map(drop)
     }
 
     fn token(&self, step: u64, content: &str) {

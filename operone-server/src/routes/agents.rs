@@ -1,31 +1,36 @@
-//! Agents: create, start, watch, cancel.
+//! Agents: create, look at, delete.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use operone_core::Error;
-use operone_core::agent::{AgentSpec, Cursor, DEFAULT_MAX_STEPS, MAX_STEPS_LIMIT, run_events};
-use operone_core::id::{AgentId, TenantId, WorkId};
-use operone_core::journal::{NewAgent, NewWork, Work, WorkKind};
+use operone_core::agent::{AgentSpec, DEFAULT_MAX_STEPS, MAX_STEPS_LIMIT, SubagentSpec};
+use operone_core::id::{AgentId, TenantId};
+use operone_core::journal::NewAgent;
 use operone_sandbox::Limits;
 use serde::Deserialize;
 
+use super::runs::cancel_work;
 use crate::capabilities;
 use crate::error::{ApiError, ApiResult, FieldError};
 use crate::extract::{Body, Id, Params, Tenant};
+use crate::idempotency::RequestIds;
 use crate::limits;
 use crate::parts::Parts;
-use crate::sse;
-use crate::wire::agents::{
-    AgentPage, AgentRun, AgentView, CreateAgent, CreateAgents, CreatedAgent, CreatedAgents,
-};
+use crate::wire::agents::{AgentPage, AgentView, CreateAgent, CreateAgents, CreatedAgent, CreatedAgents};
+
+/// How long a deletion waits for the end of the run that it has cancelled.
+const END: Duration = Duration::from_secs(5);
+/// The most sub-agents of one agent.
+const MAX_AGENTS: usize = 16;
 
 pub(super) async fn create(
     State(parts): State<Parts>,
     Tenant(tenant): Tenant,
+    ids: RequestIds,
     Body(body): Body<CreateAgent>,
 ) -> ApiResult<Response> {
     let (spec, faults) = check(&parts, body, "");
@@ -34,9 +39,9 @@ pub(super) async fn create(
     }
     let limits = spec.resources.as_ref().map(Limits::of).transpose()?;
     let enforced = limits.map(|limits| parts.processes.sandbox().enforced(limits));
-    let agent = new_agent(&parts, &tenant, &spec)?;
+    let agent = new_agent(&parts, &ids, &tenant, &spec)?;
     let agent_id = agent.id.to_string();
-    parts.services.journal.create_agents(vec![agent]).await?;
+    store(&parts, &ids, vec![agent]).await?;
     let location = HeaderValue::from_str(&format!("/agents/{agent_id}")).ok();
     let body = CreatedAgent { agent_id, status: "created", enforced };
     let mut response = (StatusCode::CREATED, Json(body)).into_response();
@@ -49,6 +54,7 @@ pub(super) async fn create(
 pub(super) async fn create_batch(
     State(parts): State<Parts>,
     Tenant(tenant): Tenant,
+    ids: RequestIds,
     Body(body): Body<CreateAgents>,
 ) -> ApiResult<(StatusCode, Json<CreatedAgents>)> {
     if body.agents.is_empty() || body.agents.len() > limits::AGENTS_PER_BATCH {
@@ -59,14 +65,27 @@ pub(super) async fn create_batch(
     for (index, body) in body.agents.into_iter().enumerate() {
         let (spec, mut found) = check(&parts, body, &format!("/agents/{index}"));
         faults.append(&mut found);
-        agents.push(new_agent(&parts, &tenant, &spec)?);
+        agents.push(new_agent(&parts, &ids, &tenant, &spec)?);
     }
     if !faults.is_empty() {
         return Err(refused(faults));
     }
     let agent_ids = agents.iter().map(|agent| agent.id.to_string()).collect();
-    parts.services.journal.create_agents(agents).await?;
+    store(&parts, &ids, agents).await?;
     Ok((StatusCode::CREATED, Json(CreatedAgents { agent_ids })))
+}
+
+/// Creates agents, unless an earlier try of the same request has.
+async fn store(parts: &Parts, ids: &RequestIds, agents: Vec<NewAgent>) -> ApiResult<()> {
+    let first = agents.first().map(|agent| (agent.tenant.clone(), agent.id.clone()));
+    let journal = &parts.services.journal;
+    match (journal.create_agents(agents).await, first) {
+        (Err(error), Some((tenant, id))) if ids.may_repeat() => match journal.agent(&tenant, &id).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(error.into()),
+        },
+        (created, _) => Ok(created?),
+    }
 }
 
 /// The agent as asked for, with everything that is wrong with it.
@@ -101,10 +120,57 @@ fn check(parts: &Parts, body: CreateAgent, at: &str) -> (AgentSpec, Vec<(FieldEr
         }
         _ => {}
     }
+    if let Err(error) = body.budget.check() {
+        fault("/budget".into(), &error);
+    }
+    if body.budget.cost_micros.is_some() && parts.capabilities.price().is_none() {
+        let detail = "the cost cannot be limited: the model has no price (--model-price)";
+        fault("/budget/cost_micros".into(), &Error::invalid(detail).with_code("no_price"));
+    }
+    if body.approval.expires_in == 0 {
+        let detail = "an approval that expires at once is never given";
+        fault("/approval/expires_in".into(), &Error::invalid(detail).with_code("invalid_approval"));
+    }
+    if body.agents.len() > MAX_AGENTS {
+        let detail = format!("an agent has at most {MAX_AGENTS} sub-agents");
+        fault("/agents".into(), &Error::invalid(detail).with_code("too_many_agents"));
+    }
+    for (index, agent) in body.agents.iter().enumerate() {
+        let earlier = body.agents.iter().take(index);
+        if let Err(error) = check_subagent(agent, &capabilities, earlier) {
+            fault(format!("/agents/{index}"), &error);
+        }
+    }
     let mut spec = AgentSpec::new(body.goal, capabilities);
     spec.max_steps = max_steps;
     spec.resources = body.resources;
+    spec.budget = body.budget;
+    spec.approval = body.approval;
+    spec.agents = body.agents;
     (spec, faults)
+}
+
+fn check_subagent<'a>(
+    agent: &SubagentSpec,
+    granted: &[String],
+    mut earlier: impl Iterator<Item = &'a SubagentSpec>,
+) -> operone_core::Result<()> {
+    let invalid = |detail: String, code: &'static str| Err(Error::invalid(detail).with_code(code));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if agent.name.is_empty() || agent.name.len() > 64 || !agent.name.bytes().all(plain) {
+        return invalid("a sub-agent's name has 1 to 64 letters, digits, '-' or '_'".into(), "invalid_name");
+    }
+    if earlier.any(|other| other.name == agent.name) {
+        return invalid(format!("there are two sub-agents '{}'", agent.name), "invalid_name");
+    }
+    if let Some(capability) = agent.capabilities.iter().find(|capability| !granted.contains(capability)) {
+        let detail = format!("the agent itself has no capability '{capability}' to pass on");
+        return invalid(detail, "capability_not_granted");
+    }
+    if !(1..=MAX_STEPS_LIMIT).contains(&agent.max_steps) {
+        return invalid(format!("max_steps is 1 to {MAX_STEPS_LIMIT}"), "invalid_max_steps");
+    }
+    Ok(())
 }
 
 /// All faults in one answer, under the code of the first.
@@ -113,102 +179,11 @@ fn refused(faults: Vec<(FieldError, String)>) -> ApiError {
     ApiError::invalid(faults.into_iter().map(|(fault, _)| fault).collect()).with_code(code)
 }
 
-fn new_agent(parts: &Parts, tenant: &TenantId, spec: &AgentSpec) -> ApiResult<NewAgent> {
+fn new_agent(parts: &Parts, ids: &RequestIds, tenant: &TenantId, spec: &AgentSpec) -> ApiResult<NewAgent> {
     let spec = serde_json::to_value(spec)
         .map_err(|error| Error::internal("the agent cannot be stored").with_source(error))?;
-    let id = AgentId::from_uuid(parts.ids.next());
+    let id = AgentId::from_uuid(ids.next(parts.ids.as_ref()));
     Ok(NewAgent::new(id, tenant.clone(), spec, parts.services.clock.now()))
-}
-
-#[derive(Deserialize)]
-pub(super) struct Start {
-    #[serde(default)]
-    stream: bool,
-}
-
-pub(super) async fn start(
-    State(parts): State<Parts>,
-    Tenant(tenant): Tenant,
-    Id(agent_id): Id<AgentId>,
-    Params(Start { stream }): Params<Start>,
-) -> ApiResult<Response> {
-    let run_id = WorkId::run(parts.ids.next());
-    // Whoever wants the stream follows before the run can begin, so that no word of it is missed.
-    let followed = stream.then(|| stream_run(&parts, &agent_id, run_id.clone(), Cursor::default()));
-    let work = enqueue(&parts, &tenant, agent_id.clone(), run_id.clone()).await?;
-    parts.doorbell.ring();
-    if let Some(events) = followed {
-        return Ok(events);
-    }
-    let body = AgentRun { agent_id: agent_id.to_string(), run_id: run_id.to_string(), status: work.status };
-    Ok((StatusCode::ACCEPTED, Json(body)).into_response())
-}
-
-/// Queues a new run of an agent; one that has a run already is a conflict.
-pub(super) async fn enqueue(
-    parts: &Parts,
-    tenant: &TenantId,
-    agent_id: AgentId,
-    id: WorkId,
-) -> ApiResult<Work> {
-    let record = parts.services.journal.agent(tenant, &agent_id).await?;
-    let now = parts.services.clock.now();
-    let work = NewWork::new(id, WorkKind::AGENT, tenant.clone(), record.agent.spec, now).with_agent(agent_id);
-    Ok(parts.services.journal.enqueue(work).await?)
-}
-
-fn stream_run(parts: &Parts, agent_id: &AgentId, run_id: WorkId, cursor: Cursor) -> Response {
-    let journal = Arc::clone(&parts.services.journal);
-    let events = run_events(journal, &parts.services.live, run_id.clone(), cursor);
-    let mut response = sse::respond(sse::of_run(run_id.clone(), events), parts.stop());
-    // A browser cannot repeat the POST: this is where it goes on after a cut.
-    if let Ok(location) = HeaderValue::from_str(&format!("/agents/{agent_id}/events?run={run_id}")) {
-        response.headers_mut().insert(header::CONTENT_LOCATION, location);
-    }
-    response
-}
-
-#[derive(Deserialize)]
-pub(super) struct Watch {
-    run: Option<String>,
-    after: Option<String>,
-}
-
-pub(super) async fn events(
-    State(parts): State<Parts>,
-    Tenant(tenant): Tenant,
-    Id(agent_id): Id<AgentId>,
-    Params(Watch { run, after }): Params<Watch>,
-    headers: HeaderMap,
-) -> ApiResult<Response> {
-    let record = parts.services.journal.agent(&tenant, &agent_id).await?;
-    let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-    let seen = last_seen.or(after).map(|id| Cursor::parse(&id)).transpose()?;
-    let named = run.map(WorkId::new).transpose()?;
-    let wanted = named.or_else(|| seen.as_ref().map(|(run, _)| run.clone()));
-    let work = match (wanted, record.run) {
-        (Some(wanted), _) => parts.services.journal.work(&tenant, &wanted).await?,
-        (None, Some(latest)) => latest,
-        (None, None) => {
-            return Err(Error::not_found("this agent was not started yet").with_code("not_started").into());
-        }
-    };
-    if work.new.agent.as_ref() != Some(&agent_id) {
-        return Err(Error::not_found("this agent has no such run").into());
-    }
-    let cursor = match seen {
-        Some((run, cursor)) if run == work.new.id => cursor,
-        Some(_) => return Err(unknown_cursor("this event id belongs to another run")),
-        None => Cursor::default(),
-    };
-    if cursor.seq > work.last_seq {
-        return Err(unknown_cursor("the run has no such event"));
-    }
-    Ok(stream_run(&parts, &agent_id, work.new.id, cursor))
-}
-
-fn unknown_cursor(detail: &str) -> ApiError {
-    ApiError::new(StatusCode::GONE, "unknown_event_id", format!("{detail}: read the run from its begin"))
 }
 
 pub(super) async fn show(
@@ -237,28 +212,33 @@ pub(super) async fn list(
     Ok(Json(AgentPage { agents, next }))
 }
 
-pub(super) async fn cancel(
+#[derive(Deserialize)]
+pub(super) struct Delete {
+    #[serde(default)]
+    force: bool,
+}
+
+/// Removes an agent with its runs. One that runs is removed by force only: its run is cancelled first.
+pub(super) async fn remove(
     State(parts): State<Parts>,
     Tenant(tenant): Tenant,
     Id(agent_id): Id<AgentId>,
-) -> ApiResult<(StatusCode, Json<AgentRun>)> {
-    let record = parts.services.journal.agent(&tenant, &agent_id).await?;
-    let Some(run) = record.run else {
-        return Err(Error::conflict("this agent was not started yet").with_code("not_started").into());
-    };
-    let status = cancel_work(&parts, &tenant, &run.new.id).await?;
-    let body = AgentRun { agent_id: agent_id.to_string(), run_id: run.new.id.to_string(), status };
-    Ok((StatusCode::ACCEPTED, Json(body)))
-}
-
-/// Asks for the end of a run or job, and tells whoever runs and watches it.
-pub(super) async fn cancel_work(
-    parts: &Parts,
-    tenant: &TenantId,
-    id: &WorkId,
-) -> ApiResult<operone_core::journal::Status> {
-    let status = parts.services.journal.cancel(tenant, id).await?;
-    parts.workers.cancel(id);
-    parts.services.live.ring(id);
-    Ok(status)
+    Params(Delete { force }): Params<Delete>,
+) -> ApiResult<StatusCode> {
+    let journal = &parts.services.journal;
+    let give_up = tokio::time::Instant::now() + END;
+    loop {
+        match journal.delete_agent(&tenant, &agent_id).await {
+            Err(error) if error.code() == "running" && force && tokio::time::Instant::now() < give_up => {
+                if let Some(run) = journal.agent(&tenant, &agent_id).await?.run {
+                    cancel_work(&parts, &tenant, &run.new.id).await?;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            result => {
+                result?;
+                return Ok(StatusCode::NO_CONTENT);
+            }
+        }
+    }
 }

@@ -13,7 +13,7 @@ use operone_core::cache::ContentHash;
 use operone_core::id::{AgentId, WorkId};
 use operone_core::journal::{Claim, Status, WorkKind};
 
-use super::agents::enqueue;
+use super::runs::enqueue;
 use crate::error::{ApiError, ApiResult, FieldError};
 use crate::extract::{Body, Tenant};
 use crate::parts::Parts;
@@ -41,7 +41,9 @@ pub(super) async fn start_worker(
     };
     let run_id = work.new.id;
     let worker_id = format!("worker-{}", parts.ids.next());
-    let claim = Claim::new(vec![WorkKind::AGENT], worker_id.as_str()).with_work(run_id.clone());
+    let claim = Claim::new(vec![WorkKind::AGENT], worker_id.as_str())
+        .with_work(run_id.clone())
+        .with_lease_for(parts.lease);
     let Some(claimed) = parts.services.journal.claim(claim).await? else {
         return Err(Error::conflict("a worker has this run already").with_code("already_running").into());
     };

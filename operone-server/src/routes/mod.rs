@@ -1,11 +1,13 @@
 //! The routes, one file for each part of the contract, and what surrounds them all.
 
 mod agents;
+mod approvals;
 mod events;
 mod internal;
 mod memory;
 mod operations;
 mod rag;
+mod runs;
 mod steps;
 mod tools;
 
@@ -22,6 +24,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 
 use crate::error::problems;
 use crate::guard::own_host;
+use crate::idempotency::replay;
 use crate::limits;
 use crate::parts::Parts;
 
@@ -30,21 +33,29 @@ const COMPRESS_ABOVE: u64 = 1024;
 
 /// All public routes; nest it in an axum app of your own or serve it.
 pub fn router(parts: Parts) -> Router {
+    let repeatable = from_fn_with_state(parts.clone(), replay);
     let bulk = Router::new()
         .route("/rag/ingest/batch", post(rag::ingest_batch))
         .route("/memory/batch", post(memory::write))
+        .route_layer(repeatable.clone())
         .layer(DefaultBodyLimit::max(limits::BULK_BODY))
         .layer(RequestBodyLimitLayer::new(limits::BULK_BODY));
-    let others = Router::new()
+    let created = Router::new()
         .route("/agents", post(agents::create).get(agents::list))
         .route("/agents/batch", post(agents::create_batch))
-        .route("/agents/{agent_id}", get(agents::show))
-        .route("/agents/{agent_id}/start", post(agents::start))
-        .route("/agents/{agent_id}/cancel", post(agents::cancel))
-        .route("/agents/{agent_id}/events", get(agents::events))
+        .route("/agents/{agent_id}/start", post(runs::start))
+        .route("/agents/{agent_id}/resume", post(runs::resume))
+        .route("/tools/invoke", post(tools::invoke))
+        .route_layer(repeatable);
+    let others = Router::new()
+        .merge(created)
+        .route("/agents/{agent_id}", get(agents::show).delete(agents::remove))
+        .route("/agents/{agent_id}/cancel", post(runs::cancel))
+        .route("/agents/{agent_id}/events", get(runs::events))
         .route("/agents/{agent_id}/steps", get(steps::list))
         .route("/tools", get(tools::list))
-        .route("/tools/invoke", post(tools::invoke))
+        .route("/approvals", get(approvals::list))
+        .route("/approvals/{approval_id}", post(approvals::decide))
         .route("/rag/query", post(rag::query))
         .route("/rag/documents", get(rag::documents))
         .route("/rag/documents/{doc_id}", delete(rag::remove_document))

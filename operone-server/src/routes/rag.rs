@@ -13,9 +13,10 @@ use operone_rag::chunk::ChunkOptions;
 use operone_rag::ingest::{DocumentRequest, IngestSpec, job_status};
 use serde::Deserialize;
 
-use super::agents::cancel_work;
+use super::runs::cancel_work;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Body, Id, Params, Tenant};
+use crate::idempotency::RequestIds;
 use crate::limits;
 use crate::parts::Parts;
 use crate::wire::rag::{
@@ -26,6 +27,7 @@ use crate::wire::rag::{
 pub(super) async fn ingest_batch(
     State(parts): State<Parts>,
     Tenant(tenant): Tenant,
+    ids: RequestIds,
     Body(body): Body<IngestBatch>,
 ) -> ApiResult<(StatusCode, Json<IngestStarted>)> {
     let options = chunk_options(&parts, &body.options).map_err(|error| ApiError::at("/options", &error))?;
@@ -36,9 +38,15 @@ pub(super) async fn ingest_batch(
         .map_err(|error| ApiError::at("/documents", &error))?
         .with_options(options);
     let count = spec.documents.len();
-    let id = WorkId::job(parts.ids.next());
-    let work = spec.into_work(id.clone(), tenant, parts.services.clock.now())?;
-    parts.services.journal.enqueue(work).await?;
+    let id = WorkId::job(ids.next(parts.ids.as_ref()));
+    let journal = &parts.services.journal;
+    let work = spec.into_work(id.clone(), tenant.clone(), parts.services.clock.now())?;
+    if let Err(error) = journal.enqueue(work).await {
+        // An earlier try of the same request may have queued the job.
+        if !ids.may_repeat() || journal.work(&tenant, &id).await.is_err() {
+            return Err(error.into());
+        }
+    }
     parts.doorbell.ring();
     Ok((StatusCode::ACCEPTED, Json(IngestStarted { job_id: id.to_string(), status: "processing", count })))
 }

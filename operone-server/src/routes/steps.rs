@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use operone_core::Error;
 use operone_core::id::{AgentId, WorkId};
-use operone_core::journal::{JournalEvent, Seq};
+use operone_core::journal::{JournalEvent, Page, Seq};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -39,7 +39,7 @@ pub(super) async fn list(
     let mut steps: Vec<Map<String, Value>> = Vec::new();
     let mut after: Seq = 0;
     loop {
-        let events = journal.events(&work.new.id, after, EVENTS).await?;
+        let events = journal.events(&work.new.id, after, Page::of(EVENTS)).await?;
         let Some(last) = events.last() else { break };
         after = last.seq;
         events.iter().for_each(|event| add(&mut steps, event));

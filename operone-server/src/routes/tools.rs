@@ -6,11 +6,12 @@ use axum::http::StatusCode;
 use operone_core::ErrorKind;
 use operone_core::agent::AgentSpec;
 use operone_core::id::AgentId;
-use operone_core::tool::ToolContext;
+use operone_core::tool::{ToolClass, ToolContext};
 use serde_json::{Value, json};
 
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Body, Tenant};
+use crate::idempotency::RequestIds;
 use crate::parts::Parts;
 use crate::wire::ErrorView;
 use crate::wire::agents::{InvokeTool, InvokedTool};
@@ -24,6 +25,9 @@ pub(super) async fn list(State(parts): State<Parts>, Tenant(tenant): Tenant) -> 
                 "description": spec.description,
                 "capability": capability,
                 "class": spec.class,
+                "concurrent": spec.concurrent || spec.class == ToolClass::Read,
+                "egress": spec.egress,
+                "untrusted": spec.untrusted,
                 "input_schema": spec.input_schema,
             })
         }));
@@ -34,6 +38,7 @@ pub(super) async fn list(State(parts): State<Parts>, Tenant(tenant): Tenant) -> 
 pub(super) async fn invoke(
     State(parts): State<Parts>,
     Tenant(tenant): Tenant,
+    ids: RequestIds,
     Body(body): Body<InvokeTool>,
 ) -> ApiResult<Json<InvokedTool>> {
     let agent_id = AgentId::new(body.agent_id).map_err(|error| ApiError::at("/agent_id", &error))?;
@@ -49,7 +54,7 @@ pub(super) async fn invoke(
     context.agent = Some(agent_id);
     context.run = record.run.map(|run| run.new.id);
     context.step = step;
-    context.idempotency_key = parts.ids.next().to_string();
+    context.idempotency_key = ids.key().unwrap_or_else(|| parts.ids.next().to_string());
     let inputs = if body.inputs.is_null() { json!({}) } else { body.inputs };
     match tool.call(&context, inputs).await {
         Ok(output) => Ok(Json(InvokedTool { status: "ok", output: Some(output), error: None })),

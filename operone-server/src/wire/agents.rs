@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use operone_core::agent::{AgentSpec, Resources};
+use operone_core::agent::{AgentSpec, ApprovalPolicy, Budget, Resources, Run, SubagentSpec};
 use operone_core::clock::Timestamp;
 use operone_core::journal::{AgentRecord, Status, Work};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,12 @@ pub(crate) struct CreateAgent {
     pub(crate) resources: Option<Resources>,
     #[serde(default)]
     pub(crate) require_enforcement: bool,
+    #[serde(default)]
+    pub(crate) budget: Budget,
+    #[serde(default)]
+    pub(crate) approval: ApprovalPolicy,
+    #[serde(default)]
+    pub(crate) agents: Vec<SubagentSpec>,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +62,7 @@ pub(crate) struct AgentView {
     status: &'static str,
     goal: String,
     capabilities: Vec<String>,
-    step_count: u64,
+    step_count: u32,
     max_steps: u32,
     created_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,13 +73,19 @@ pub(crate) struct AgentView {
     usage: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resources: Option<Resources>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<Budget>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval: Option<ApprovalPolicy>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    agents: Vec<SubagentSpec>,
 }
 
 impl AgentView {
     pub(crate) fn new(record: AgentRecord) -> operone_core::Result<Self> {
         let AgentRecord { agent, run, .. } = record;
         let spec = AgentSpec::from_stored(&agent.spec)?;
-        let turns = |run: &Work| run.snapshot.as_ref().and_then(|snapshot| snapshot.get("turns")?.as_u64());
+        let turns = |run: &Work| Some(Run::from_snapshot(run.snapshot.as_ref()?).ok()?.turns());
         let outcome = run.as_ref().and_then(|run| run.outcome.as_ref());
         let part = |key: &str| outcome?.output.as_ref()?.get(key).filter(|part| !part.is_null()).cloned();
         Ok(Self {
@@ -88,6 +100,9 @@ impl AgentView {
             usage: part("usage"),
             error: outcome.and_then(|outcome| outcome.error.clone()).map(ErrorView::new),
             resources: spec.resources,
+            budget: (spec.budget != Budget::default()).then_some(spec.budget),
+            approval: (spec.approval != ApprovalPolicy::default()).then_some(spec.approval),
+            agents: spec.agents,
             run_id: run.map(|run| run.new.id.to_string()),
         })
     }
@@ -98,6 +113,13 @@ pub(crate) struct AgentPage {
     pub(crate) agents: Vec<AgentView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<String>,
+}
+
+/// What the user says when an ended run is resumed.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResumeAgent {
+    pub(crate) message: Option<String>,
 }
 
 /// The tool invocation envelope.

@@ -1,6 +1,7 @@
 //! The bodies of requests and responses. Core types never go on the wire directly.
 
 pub(crate) mod agents;
+pub(crate) mod approvals;
 pub(crate) mod memory;
 pub(crate) mod rag;
 

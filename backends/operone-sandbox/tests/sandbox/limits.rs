@@ -40,6 +40,11 @@ pub(crate) fn break_one(name: &str) {
             }
             println!("the memory was had");
         }
+        "hold" => {
+            let held = vec![1_u8; TOO_MUCH / 4];
+            std::thread::sleep(Duration::from_secs(20));
+            println!("{} bytes were had", held.len());
+        }
         _ => {
             let millicores = name.strip_prefix("spin ").unwrap().parse().unwrap();
             Limits::default().with_cpu(millicores).apply().unwrap();
@@ -88,10 +93,11 @@ fn shared_memory_counts_and_is_seen_by_the_watchdog() {
 #[test]
 fn a_whole_group_is_counted_where_processes_can_be_started() {
     // Without a fence: the shell stays small, what it starts does not.
+    let holder = doing("limit hold");
     let mut command = std::process::Command::new("sh");
-    command.args(["-c", "tail -c 1000000000 /dev/zero | cat; exit 3"]).process_group(0);
-    command.stdout(std::process::Stdio::null());
-    let mut child = command.spawn().unwrap();
+    command.args(["-c", "\"$0\" \"$@\"; exit 3"]).arg(holder.get_program()).args(holder.get_args());
+    command.envs(holder.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child = command.process_group(0).stdout(std::process::Stdio::null()).spawn().unwrap();
     let watchdog = Watchdog::default().with_whole_groups();
     let watched = watchdog.watch(child.id(), Limits::default().with_ram(RAM));
     assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));

@@ -64,6 +64,30 @@ pub(super) fn page(
     Ok(page)
 }
 
+/// Removes an agent with everything of it.
+pub(super) fn delete(db: &Connection, tenant: &TenantId, id: &AgentId) -> Result<(), Failure> {
+    one(db, tenant, id)?;
+    let open: bool = db
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM work
+             WHERE agent = ?1 AND status IN ('queued', 'running', 'waiting_approval'))",
+        )?
+        .query_row(params![id.as_str()], |row| row.get(0))?;
+    if open {
+        let message = format!("agent {id} has a run that has not ended");
+        return Err(Error::conflict(message).with_code("running").into());
+    }
+    for sql in [
+        "DELETE FROM approvals WHERE work IN (SELECT number FROM work WHERE agent = ?1)",
+        "DELETE FROM work_events WHERE work IN (SELECT number FROM work WHERE agent = ?1)",
+        "DELETE FROM work WHERE agent = ?1",
+        "DELETE FROM agents WHERE id = ?1",
+    ] {
+        db.prepare_cached(sql)?.execute(params![id.as_str()])?;
+    }
+    Ok(())
+}
+
 fn place(db: &Connection, tenant: &TenantId, id: &AgentId) -> Result<(i64, i64), Failure> {
     let mut statement =
         db.prepare_cached("SELECT created_at, number FROM agents WHERE id = ?1 AND tenant = ?2")?;

@@ -8,10 +8,9 @@ use operone_core::clock::Timestamp;
 use operone_core::error::{ErrorKind, ErrorReport};
 use operone_core::id::{TenantId, WorkId};
 use operone_core::journal::{
-    Appended, Claim, Claimed, Lease, NewEvent, NewWork, Outcome, Renewed, Seq, Status, Work,
+    Append, Appended, Claim, Claimed, Lease, NewEvent, NewWork, Outcome, Renewed, Seq, Status, Work,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde_json::Value;
 
 use super::rows;
 use crate::database::integer;
@@ -32,7 +31,7 @@ pub(super) struct Due {
 pub(super) fn enqueue(db: &Connection, work: NewWork) -> Result<Work, Failure> {
     if let Some(id) = &work.agent {
         let record = super::agents::one(db, &work.tenant, id)?;
-        if record.run.is_some_and(|run| !run.status.is_terminal()) {
+        if !work.behind && record.run.is_some_and(|run| !run.status.is_terminal()) {
             let message = format!("agent {id} has a run that has not ended");
             return Err(Error::conflict(message).with_code("already_running").into());
         }
@@ -40,9 +39,10 @@ pub(super) fn enqueue(db: &Connection, work: NewWork) -> Result<Work, Failure> {
     let queued = Work::queued(work);
     let work = &queued.new;
     let mut statement = db.prepare_cached(
-        "INSERT INTO work (id, kind, tenant, agent, spec, created_at, status, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO work (id, kind, tenant, agent, spec, created_at, status, updated_at, snapshot)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING",
     )?;
+    let snapshot = queued.snapshot.as_ref().map(|snapshot| to_json(snapshot, "the snapshot")).transpose()?;
     let created = statement.execute(params![
         work.id.as_str(),
         work.kind.as_str(),
@@ -52,6 +52,7 @@ pub(super) fn enqueue(db: &Connection, work: NewWork) -> Result<Work, Failure> {
         work.created_at.as_millis(),
         queued.status.as_str(),
         queued.updated_at.as_millis(),
+        snapshot,
     ])?;
     if created == 0 {
         return Err(Error::conflict(format!("there is work {} already", work.id)).into());
@@ -63,8 +64,12 @@ pub(super) fn enqueue(db: &Connection, work: NewWork) -> Result<Work, Failure> {
 pub(super) fn oldest_due(db: &Connection, claim: &Claim, now: Timestamp) -> Result<Option<Due>, Failure> {
     let mut statement = db.prepare_cached(
         "SELECT number, id, tenant, created_at, attempts, epoch FROM work
-         WHERE kind = ?1 AND status IN ('queued', 'running')
+         WHERE kind = ?1 AND status IN ('queued', 'running', 'waiting_approval')
            AND coalesce(lease_until, not_before, ?2) <= ?2 AND (?3 IS NULL OR id = ?3)
+           AND (agent IS NULL OR NOT EXISTS (
+                SELECT 1 FROM work AS earlier
+                WHERE earlier.agent = work.agent AND earlier.number < work.number
+                  AND earlier.status IN ('queued', 'running', 'waiting_approval')))
          ORDER BY created_at, number LIMIT 1",
     )?;
     let id = claim.work.as_ref().map(|id| id.as_str());
@@ -84,7 +89,7 @@ pub(super) fn claim(db: &Connection, claim: &Claim, now: Timestamp) -> Result<Op
         if due.attempts >= claim.max_attempts {
             let report = ErrorReport::new(ErrorKind::Internal, "crash_loop", "the work was tried too often");
             let outcome = Outcome::failed(report);
-            end(db, due.number, &[outcome.end_event()], &outcome, now)?;
+            end_unrun(db, due.number, &outcome, now)?;
             continue;
         }
         let mut statement = db.prepare_cached(
@@ -114,21 +119,30 @@ pub(super) fn renew(db: &Connection, lease: &Lease, until: Timestamp) -> Result<
 pub(super) fn append(
     db: &Connection,
     lease: &Lease,
-    events: &[NewEvent],
-    snapshot: Option<&Value>,
+    append: &Append,
     now: Timestamp,
 ) -> Result<Appended, Failure> {
-    let snapshot = snapshot.map(|snapshot| to_json(snapshot, "the snapshot")).transpose()?;
+    let Append { events, unless_cancelled, .. } = append;
     let mut statement = db.prepare_cached(
         "UPDATE work SET last_seq = last_seq + ?3, snapshot = coalesce(?4, snapshot), updated_at = ?5,
                 attempts = CASE WHEN ?3 > 0 THEN 1 ELSE attempts END
-         WHERE id = ?1 AND epoch = ?2 AND status = 'running'
+         WHERE id = ?1 AND epoch = ?2 AND status = 'running' AND NOT (?6 AND cancel_requested)
          RETURNING number, last_seq, cancel_requested",
     )?;
-    let held =
-        params![lease.work.as_str(), integer(lease.epoch), integer(events.len()), snapshot, now.as_millis()];
+    let held = params![
+        lease.work.as_str(),
+        integer(lease.epoch),
+        integer(events.len()),
+        snapshot_of(append)?,
+        now.as_millis(),
+        unless_cancelled,
+    ];
     let row = statement.query_row(held, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
-    let (number, last_seq, cancel_requested): (i64, Seq, bool) = row.ok_or_else(|| lost(lease))?;
+    let Some((number, last_seq, cancel_requested)) = row else {
+        held_number(db, lease)?;
+        let message = format!("the end of {} was asked for", lease.work);
+        return Err(Error::conflict(message).with_code("cancel_requested").into());
+    };
     insert(db, number, lease.epoch, last_seq, events, now)?;
     Ok(Appended::new(last_seq, cancel_requested))
 }
@@ -136,30 +150,36 @@ pub(super) fn append(
 pub(super) fn finish(
     db: &Connection,
     lease: &Lease,
-    events: &[NewEvent],
+    append: &Append,
     outcome: &Outcome,
     now: Timestamp,
 ) -> Result<Seq, Failure> {
+    end(db, held_number(db, lease)?, append, outcome, now)
+}
+
+/// The number of the work that the lease is still good for.
+fn held_number(db: &Connection, lease: &Lease) -> Result<i64, Failure> {
     let mut statement =
         db.prepare_cached("SELECT number FROM work WHERE id = ?1 AND epoch = ?2 AND status = 'running'")?;
     let held = params![lease.work.as_str(), integer(lease.epoch)];
-    let number: Option<i64> = statement.query_row(held, |row| row.get(0)).optional()?;
-    end(db, number.ok_or_else(|| lost(lease))?, events, outcome, now)
+    statement.query_row(held, |row| row.get(0)).optional()?.ok_or_else(|| lost(lease))
 }
 
-pub(super) fn release(
+/// Gives a lease back with its attempt; the work is due at `due_at`, or at once.
+pub(super) fn give_back(
     db: &Connection,
     lease: &Lease,
-    not_before: Option<Timestamp>,
+    status: Status,
+    due_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(), Failure> {
     let mut statement = db.prepare_cached(
-        "UPDATE work SET status = 'queued', attempts = max(attempts - 1, 0), holder = NULL, lease_until = NULL,
-                not_before = ?3, updated_at = ?4
+        "UPDATE work SET status = ?3, attempts = max(attempts - 1, 0), holder = NULL, lease_until = NULL,
+                not_before = ?4, updated_at = ?5
          WHERE id = ?1 AND epoch = ?2 AND status = 'running'",
     )?;
-    let not_before = not_before.map(Timestamp::as_millis);
-    let held = params![lease.work.as_str(), integer(lease.epoch), not_before, now.as_millis()];
+    let due_at = due_at.map(Timestamp::as_millis);
+    let held = params![lease.work.as_str(), integer(lease.epoch), status.as_str(), due_at, now.as_millis()];
     if statement.execute(held)? == 0 { Err(lost(lease)) } else { Ok(()) }
 }
 
@@ -180,34 +200,43 @@ pub(super) fn cancel(
     if status == Status::Running {
         return Ok(status);
     }
-    let outcome = Outcome::new(Status::Cancelled);
-    end(db, number, &[outcome.end_event()], &outcome, now)?;
+    end_unrun(db, number, &Outcome::new(Status::Cancelled), now)?;
     Ok(Status::Cancelled)
+}
+
+/// Ends a work with an end that nobody ran.
+fn end_unrun(db: &Connection, number: i64, outcome: &Outcome, now: Timestamp) -> Result<Seq, Failure> {
+    end(db, number, &Append::new(vec![outcome.end_event()]), outcome, now)
 }
 
 /// Ends a work for good. The caller has made sure that it may.
 fn end(
     db: &Connection,
     number: i64,
-    events: &[NewEvent],
+    append: &Append,
     outcome: &Outcome,
     now: Timestamp,
 ) -> Result<Seq, Failure> {
     let mut statement = db.prepare_cached(
         "UPDATE work SET status = ?2, outcome = ?3, last_seq = last_seq + ?4, holder = NULL, lease_until = NULL,
-                not_before = NULL, updated_at = ?5
+                not_before = NULL, updated_at = ?5, snapshot = coalesce(?6, snapshot)
          WHERE number = ?1 RETURNING epoch, last_seq",
     )?;
     let ended = params![
         number,
         outcome.status.as_str(),
         to_json(outcome, "the outcome")?,
-        integer(events.len()),
-        now.as_millis()
+        integer(append.events.len()),
+        now.as_millis(),
+        snapshot_of(append)?,
     ];
     let (epoch, last_seq) = statement.query_row(ended, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    insert(db, number, epoch, last_seq, events, now)?;
+    insert(db, number, epoch, last_seq, &append.events, now)?;
     Ok(last_seq)
+}
+
+fn snapshot_of(append: &Append) -> Result<Option<String>, Failure> {
+    append.snapshot.as_ref().map(|snapshot| to_json(snapshot, "the snapshot")).transpose()
 }
 
 /// Writes the events whose numbers were taken already and end with `last_seq`.

@@ -2,7 +2,7 @@
 
 use operone_core::clock::Timestamp;
 use operone_core::id::{AgentId, TenantId, WorkId};
-use operone_core::journal::{JournalEvent, NewEvent, NewWork, Seq, Status, Work, WorkKind};
+use operone_core::journal::{JournalEvent, NewEvent, NewWork, Page, Seq, Status, Work, WorkKind};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::not_found;
@@ -35,15 +35,20 @@ pub(super) fn events(
     db: &Connection,
     id: &WorkId,
     after: Seq,
-    limit: usize,
+    page: Page,
 ) -> Result<Vec<JournalEvent>, Failure> {
     let mut statement = db.prepare_cached(
         "SELECT seq, time, kind, payload FROM work_events
          WHERE work = (SELECT number FROM work WHERE id = ?1) AND seq > ?2 ORDER BY seq LIMIT ?3",
     )?;
-    let mut rows = statement.query(params![id.as_str(), integer(after), integer(limit)])?;
-    let mut events = Vec::new();
+    let mut rows = statement.query(params![id.as_str(), integer(after), integer(page.limit)])?;
+    let (mut events, mut bytes) = (Vec::new(), 0_usize);
     while let Some(row) = rows.next()? {
+        let payload = row.get_ref(3)?.as_bytes_or_null().map_err(rusqlite::Error::from)?;
+        bytes = bytes.saturating_add(payload.map_or(0, <[u8]>::len));
+        if bytes > page.bytes && !events.is_empty() {
+            break;
+        }
         let event = NewEvent::new(row.get::<_, String>(2)?, json(row, 3, "a payload")?);
         events.push(JournalEvent::new(row.get(0)?, Timestamp::from_millis(row.get(1)?), event));
     }

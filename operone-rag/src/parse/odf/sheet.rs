@@ -18,6 +18,8 @@ pub(super) struct Sheets<'a> {
     row: Row,
     /// How many times the row is there.
     repeated: usize,
+    /// How many bytes the row has.
+    waiting: usize,
     column: usize,
     cell: Option<Cell>,
     /// How many paragraphs of the cell are open.
@@ -36,7 +38,7 @@ struct Cell {
 
 impl<'a> Sheets<'a> {
     pub(super) fn new(assembly: &'a mut Assembly) -> Self {
-        Self { assembly, table: Table::default(), row: Row::new(), repeated: 1, column: 0, cell: None, in_text: 0, tables: 0, skipped: 0 }
+        Self { assembly, table: Table::default(), row: Row::new(), repeated: 1, waiting: 0, column: 0, cell: None, in_text: 0, tables: 0, skipped: 0 }
     }
 
     pub(super) fn event(&mut self, met: Met<'_, '_>) -> Result<()> {
@@ -60,6 +62,7 @@ impl<'a> Sheets<'a> {
             Met::Start("table-row", element) => {
                 self.repeated = repeated(element, "number-rows-repeated");
                 self.column = 0;
+                self.waiting = 0;
                 self.row.clear();
             }
             Met::End("table-row") => {
@@ -90,6 +93,10 @@ impl<'a> Sheets<'a> {
             if self.column.saturating_add(repeated) > MAX_COLUMNS {
                 return Err(Error::invalid(format!("a row has more than {MAX_COLUMNS} values")).with_code("too_large"));
             }
+            self.waiting = self.waiting.saturating_add(value.len().saturating_mul(repeated));
+            if self.waiting > self.assembly.room() {
+                return Err(too_much());
+            }
             self.row.extend((self.column..self.column + repeated).map(|column| (column, value.clone())));
         }
         self.column = self.column.saturating_add(repeated);
@@ -101,18 +108,21 @@ impl<'a> Sheets<'a> {
         if row.is_empty() {
             return Ok(());
         }
-        let too_large = || Error::invalid("the document gives more text than is allowed").with_code("too_large");
         let length: usize = row.iter().map(|(_, value)| value.len() + 1).sum();
         if length.saturating_mul(self.repeated) > self.assembly.room() {
-            return Err(too_large());
+            return Err(too_much());
         }
         for _ in 0..self.repeated {
             if !self.table.row(self.assembly, row.clone()) {
-                return Err(too_large());
+                return Err(too_much());
             }
         }
         Ok(())
     }
+}
+
+fn too_much() -> Error {
+    Error::invalid("the document gives more text than is allowed").with_code("too_large")
 }
 
 fn cell(element: &BytesStart<'_>) -> Cell {

@@ -38,7 +38,7 @@ pub(super) fn parse(bytes: &[u8], limits: &ParseLimits) -> Result<Parsed> {
     let metadata = &document.metadata;
     assembly.set_title(metadata.title.as_deref().map(|title| right_to_left(&clean_shapes(title))).as_deref());
     let date = metadata.modified.or(metadata.created);
-    assembly.set_date(date.map(|date| Timestamp::from_millis(date.timestamp_millis())));
+    assembly.set_date(date.map(|date| Timestamp::from_millis(with_zone(bytes, date.timestamp_millis()))));
     let parsed = assembly.finish()?;
     if parsed.text.trim().is_empty() {
         return Err(match document.pages.len() {
@@ -50,6 +50,24 @@ pub(super) fn parse(bytes: &[u8], limits: &ParseLimits) -> Result<Parsed> {
         });
     }
     Ok(parsed)
+}
+
+/// The moment of a date whose zone was left unread, by the zone that follows it in the file.
+fn with_zone(bytes: &[u8], milliseconds: i64) -> i64 {
+    let Ok(moment) = jiff::Timestamp::from_millisecond(milliseconds) else { return milliseconds };
+    let written = moment.strftime("D:%Y%m%d%H%M%S").to_string();
+    let at = bytes.windows(written.len()).position(|part| part == written.as_bytes());
+    let zone = at.and_then(|at| bytes.get(at + written.len()..)).unwrap_or_default();
+    let number = |digits: Option<&[u8]>| -> Option<i64> { std::str::from_utf8(digits?).ok()?.parse().ok() };
+    let minutes = number(zone.get(1..3)).map(|hours| {
+        let rest = zone.get(3..).unwrap_or_default();
+        hours * 60 + number(rest.strip_prefix(b"'").unwrap_or(rest).get(..2)).unwrap_or(0)
+    });
+    match (zone.first(), minutes) {
+        (Some(b'+'), Some(minutes)) => milliseconds - minutes * 60_000,
+        (Some(b'-'), Some(minutes)) => milliseconds + minutes * 60_000,
+        _ => milliseconds,
+    }
 }
 
 /// The text of a block that is prose.
@@ -98,5 +116,20 @@ fn refuse(error: unpdf::Error) -> Error {
         _ => Error::invalid("the document is not a PDF that can be read")
             .with_code("corrupt")
             .with_source(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_zone_of_a_date_counts() {
+        // 2024-11-01T15:36:20 as it is written.
+        let written = 1_730_475_380_000;
+        let at = |zone: &str| with_zone(format!("<< /ModDate(D:20241101153620{zone}) >>").as_bytes(), written) - written;
+        assert_eq!(at("+03'00'"), -3 * 3_600_000);
+        assert_eq!(at("-0530"), (5 * 60 + 30) * 60_000);
+        assert_eq!((at("Z"), at(""), with_zone(b"", written)), (0, 0, written));
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn parse(archive: &mut Archive<'_>, main: &str, limits: &ParseLimits)
         let Some(xml) = archive.read(&target.entry)? else { continue };
         // Level 2, so that the name of the first sheet is not taken for the workbook's title.
         assembly.push_heading(2, &name);
-        let mut sheet = Sheet { assembly: &mut assembly, strings: &strings, styles: &styles, table: Table::default(), row: Row::new(), cell: None, text: String::new(), in_value: false };
+        let mut sheet = Sheet { assembly: &mut assembly, strings: &strings, styles: &styles, table: Table::default(), row: Row::new(), waiting: 0, cell: None, text: String::new(), in_value: false };
         try_walk(&decode_xml(xml), |met| sheet.event(met))?;
         sheet.table.finish(sheet.assembly);
     }
@@ -95,12 +95,18 @@ fn too_many(limits: &ParseLimits) -> Error {
     Error::invalid(format!("the workbook has more than {} values", limits.cells)).with_code("too_large")
 }
 
+fn too_much() -> Error {
+    Error::invalid("the workbook gives more text than is allowed").with_code("too_large")
+}
+
 struct Sheet<'a> {
     assembly: &'a mut Assembly,
     strings: &'a [Box<str>],
     styles: &'a Styles,
     table: Table,
     row: Row,
+    /// How many bytes the row has; many cells may point to one long text.
+    waiting: usize,
     cell: Option<Cell>,
     text: String,
     in_value: bool,
@@ -115,7 +121,10 @@ struct Cell {
 impl Sheet<'_> {
     fn event(&mut self, met: Met<'_, '_>) -> Result<()> {
         match met {
-            Met::Start("row", _) => self.row.clear(),
+            Met::Start("row", _) => {
+                self.row.clear();
+                self.waiting = 0;
+            }
             Met::Start("c", element) => {
                 self.text.clear();
                 self.cell = self.begin(element);
@@ -129,6 +138,10 @@ impl Sheet<'_> {
                 if let Some(cell) = self.cell.take()
                     && let Some(value) = self.value(&cell)
                 {
+                    self.waiting += value.len();
+                    if self.waiting > self.assembly.room() {
+                        return Err(too_much());
+                    }
                     self.row.push((cell.column, value));
                 }
             }
@@ -136,7 +149,7 @@ impl Sheet<'_> {
                 // Columns rise in a row that a program wrote; a hostile one must not break the table.
                 self.row.sort_by_key(|(column, _)| *column);
                 if !self.table.row(self.assembly, std::mem::take(&mut self.row)) {
-                    return Err(Error::invalid("the workbook gives more text than is allowed").with_code("too_large"));
+                    return Err(too_much());
                 }
             }
             _ => {}

@@ -1,16 +1,22 @@
 //! Agents: the driver over scripted models, embedded in a program.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a broken promise fails the test")]
 
+mod approval;
+mod budget;
+mod delegation;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use operone_core::agent::{Agent, AgentSpec, Driver, Run, RunEnd, RunEvent, RunIdentity, RunLog};
+use operone_core::agent::{
+    Agent, AgentSpec, Driven, Driver, Resolved, Run, RunEnd, RunEvent, RunIdentity, RunLog, Suspended,
+};
 use operone_core::id::{TenantId, WorkId};
 use operone_core::in_process::{ScriptedModel, ScriptedTurn};
-use operone_core::journal::{NewEvent, Status};
+use operone_core::journal::{NewApproval, NewEvent, Status, Verdict};
 use operone_core::model::{Message, ToolCall};
 use operone_core::tool::{ToolClass, ToolHandle, ToolSpec, Tools};
 use operone_core::{Error, Result};
@@ -175,6 +181,7 @@ async fn dropping_the_run_stops_its_tools() {
 struct MemoryLog {
     events: Mutex<Vec<NewEvent>>,
     run: Mutex<Option<Value>>,
+    approvals: Mutex<Vec<NewApproval>>,
     writes_left: Mutex<Option<usize>>,
 }
 
@@ -185,6 +192,17 @@ impl MemoryLog {
         }
         self.events.lock().unwrap().extend(events);
         Ok(())
+    }
+
+    /// The run as it was written last.
+    fn run(&self) -> Run {
+        Run::from_snapshot(self.run.lock().unwrap().as_ref().unwrap()).unwrap()
+    }
+
+    /// A verdict on each approval that was asked for last.
+    fn decide(&self, verdict: Verdict) -> Vec<Resolved> {
+        let approvals = self.approvals.lock().unwrap();
+        approvals.iter().map(|approval| Resolved::new(approval.id.clone(), verdict, None)).collect()
     }
 
     fn names(&self) -> Vec<String> {
@@ -198,10 +216,21 @@ impl RunLog for MemoryLog {
     async fn append(&self, events: Vec<NewEvent>, run: &Run) -> Result<bool> {
         self.write(events)?;
         *self.run.lock().unwrap() = Some(run.to_snapshot()?);
-        Ok(false)
+        Ok(true)
     }
 
-    async fn finish(&self, events: Vec<NewEvent>, _: &RunEnd) -> Result<()> {
+    async fn suspend(
+        &self,
+        events: Vec<NewEvent>,
+        run: &Run,
+        approvals: Vec<NewApproval>,
+    ) -> Result<Suspended> {
+        self.append(events, run).await?;
+        *self.approvals.lock().unwrap() = approvals;
+        Ok(Suspended::Waiting)
+    }
+
+    async fn finish(&self, events: Vec<NewEvent>, _: &Run, _: &RunEnd) -> Result<()> {
         self.write(events)
     }
 
@@ -210,6 +239,11 @@ impl RunLog for MemoryLog {
 
 fn identity() -> RunIdentity {
     RunIdentity::new(TenantId::local(), None, WorkId::new("run-1").unwrap())
+}
+
+fn ended(driven: Driven) -> RunEnd {
+    let Driven::Ended(end) = driven else { panic!("{driven:?}") };
+    end
 }
 
 fn turns() -> Vec<ScriptedTurn> {
@@ -236,42 +270,28 @@ async fn a_run_killed_at_any_write_goes_on_without_a_double() {
         Driver::new(Arc::new(model), tools.clone())
     };
     let whole = MemoryLog::default();
-    driver(0).drive(&identity(), Run::new(&spec), &whole, CancellationToken::new()).await.unwrap();
+    driver(0).drive(&identity(), Run::new(&spec), vec![], &whole, CancellationToken::new()).await.unwrap();
     let writes = 7;
     for killed_at in 0..writes {
         let log = MemoryLog::default();
         *log.writes_left.lock().unwrap() = Some(killed_at);
-        let killed = driver(0).drive(&identity(), Run::new(&spec), &log, CancellationToken::new()).await;
+        let killed =
+            driver(0).drive(&identity(), Run::new(&spec), vec![], &log, CancellationToken::new()).await;
         assert!(killed.is_err(), "a run has more than {killed_at} writes");
         *log.writes_left.lock().unwrap() = None;
         let stored = log.run.lock().unwrap().clone();
         let run = stored.map_or_else(|| Run::new(&spec), |run| Run::from_snapshot(&run).unwrap());
-        let answered =
-            run.request(vec![]).messages.iter().filter(|m| matches!(m, Message::Assistant { .. })).count();
-        let end = driver(answered).drive(&identity(), run, &log, CancellationToken::new()).await.unwrap();
-        assert_eq!(end.status, Status::Completed);
+        let answered = run
+            .request(None, vec![])
+            .messages
+            .iter()
+            .filter(|m| matches!(m, Message::Assistant { .. }))
+            .count();
+        let driven =
+            driver(answered).drive(&identity(), run, vec![], &log, CancellationToken::new()).await.unwrap();
+        assert_eq!(ended(driven).status, Status::Completed);
         assert_eq!(log.names(), whole.names(), "killed at write {killed_at}");
     }
-}
-
-#[tokio::test]
-async fn a_once_tool_that_was_begun_before_a_crash_is_not_run_again() {
-    let stopped = Arc::new(AtomicUsize::new(0));
-    let mut tools = Tools::new();
-    tools.insert(endless(&stopped, ToolClass::Once)).unwrap();
-    let log = MemoryLog::default();
-    let begin = Driver::new(Arc::new(ScriptedModel::new(vec![call("1", "endless", "{}")])), tools.clone());
-    let spec = AgentSpec::new("go", vec![]);
-    let (identity, token) = (identity(), CancellationToken::new());
-    let crashed = begin.drive(&identity, Run::new(&spec), &log, token.clone());
-    assert!(tokio::time::timeout(Duration::from_millis(50), crashed).await.is_err());
-    assert_eq!(stopped.load(Ordering::SeqCst), 1);
-
-    let model = Arc::new(ScriptedModel::new(vec![ScriptedTurn::text(["I do not know"])]));
-    let run = Run::from_snapshot(log.run.lock().unwrap().as_ref().unwrap()).unwrap();
-    let end = Driver::new(Arc::clone(&model) as _, tools).drive(&identity, run, &log, token).await.unwrap();
-    assert_eq!((end.status, stopped.load(Ordering::SeqCst)), (Status::Completed, 1));
-    assert_eq!(last_tool_message(&model)["error"]["code"], "outcome_unknown");
 }
 
 #[tokio::test]
@@ -287,8 +307,8 @@ async fn a_cancelled_run_stops_its_tool_and_says_so() {
     };
     let spec = AgentSpec::new("go", vec![]);
     let (identity, run) = (identity(), Run::new(&spec));
-    let (end, ()) = tokio::join!(driver.drive(&identity, run, &log, token.clone()), cancel);
-    assert_eq!((end.unwrap().status, stopped.load(Ordering::SeqCst)), (Status::Cancelled, 1));
+    let (end, ()) = tokio::join!(driver.drive(&identity, run, vec![], &log, token.clone()), cancel);
+    assert_eq!((ended(end.unwrap()).status, stopped.load(Ordering::SeqCst)), (Status::Cancelled, 1));
     let events = log.events.lock().unwrap();
     let last: Vec<(&str, &Value)> =
         events.iter().rev().take(2).map(|event| (event.kind.as_str(), &event.payload["status"])).collect();

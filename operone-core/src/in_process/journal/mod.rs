@@ -1,6 +1,10 @@
 //! A journal within the process: what a durable one does, without the disk.
 
-use std::collections::{BTreeMap, HashMap};
+mod approvals;
+mod keys;
+mod state;
+
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,12 +12,14 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::error::{Error, ErrorKind, ErrorReport, Result};
-use crate::id::{AgentId, TenantId, WorkId};
+use crate::error::{Error, Result};
+use crate::id::{AgentId, ApprovalId, TenantId, WorkId};
 use crate::journal::{
-    AgentRecord, Appended, Claim, Claimed, Journal, JournalEvent, Lease, NewAgent, NewEvent, NewWork,
-    Outcome, Renewed, Seq, Status, Work,
+    AgentRecord, Append, Appended, Approval, ApprovalFilter, Claim, Claimed, Decision, Journal, JournalEvent,
+    Lease, NewAgent, NewApproval, NewWork, Outcome, Page, Renewed, Reservation, Reserve, Seq, Status, Work,
 };
+
+use state::{AgentEntry, State, WorkEntry, crash_loop};
 
 /// Keeps agents, runs and jobs in memory. Clones share them.
 #[derive(Clone, Debug)]
@@ -55,7 +61,10 @@ impl Journal for InProcessJournal {
         for agent in agents {
             let place = (agent.created_at, state.next_number());
             state.newest.insert(place, agent.id.clone());
-            state.agents.insert(agent.id.clone(), AgentEntry { agent, place, latest: None });
+            state.agents.insert(
+                agent.id.clone(),
+                AgentEntry { agent, place, runs: Vec::new(), open: BTreeSet::new() },
+            );
         }
         Ok(())
     }
@@ -90,7 +99,7 @@ impl Journal for InProcessJournal {
         let mut state = self.state();
         if let Some(id) = &work.agent {
             let record = state.record(state.agent(&work.tenant, id)?);
-            if record.run.is_some_and(|run| !run.status.is_terminal()) {
+            if !work.behind && record.run.is_some_and(|run| !run.status.is_terminal()) {
                 return Err(Error::conflict(format!("agent {id} has a run that has not ended"))
                     .with_code("already_running"));
             }
@@ -98,11 +107,13 @@ impl Journal for InProcessJournal {
         if state.work.contains_key(&work.id) {
             return Err(Error::conflict(format!("there is work {} already", work.id)));
         }
+        let place = (work.created_at, state.next_number());
         if let Some(entry) = work.agent.as_ref().and_then(|id| state.agents.get_mut(id)) {
-            entry.latest = Some(work.id.clone());
+            entry.runs.push(work.id.clone());
+            entry.open.insert(place);
         }
         let entry = WorkEntry {
-            place: (work.created_at, state.next_number()),
+            place,
             work: Work::queued(work),
             epoch: 0,
             due_at: Timestamp::from_millis(i64::MIN),
@@ -124,10 +135,7 @@ impl Journal for InProcessJournal {
         while let Some(id) = state.oldest_due(&claim, now) {
             let Some(entry) = state.work.get_mut(&id) else { break };
             if entry.work.attempts >= claim.max_attempts {
-                let report =
-                    ErrorReport::new(ErrorKind::Internal, "crash_loop", "the work was tried too often");
-                let outcome = Outcome::failed(report);
-                state.end(&id, vec![outcome.end_event()], outcome, now);
+                state.end_unrun(&id, crash_loop(), now);
                 continue;
             }
             entry.epoch += 1;
@@ -147,40 +155,31 @@ impl Journal for InProcessJournal {
         Ok(Renewed::new(entry.work.cancel_requested))
     }
 
-    async fn append(
-        &self,
-        lease: &Lease,
-        events: Vec<NewEvent>,
-        snapshot: Option<Value>,
-    ) -> Result<Appended> {
+    async fn append(&self, lease: &Lease, append: Append) -> Result<Appended> {
         let mut state = self.state();
         let entry = state.leased(lease)?;
-        if !events.is_empty() {
-            entry.work.attempts = 1;
-        }
-        entry.append(events, self.clock.now());
-        if snapshot.is_some() {
-            entry.work.snapshot = snapshot;
-        }
+        entry.append(append, self.clock.now())?;
         Ok(Appended::new(entry.work.last_seq, entry.work.cancel_requested))
     }
 
-    async fn finish(&self, lease: &Lease, events: Vec<NewEvent>, outcome: Outcome) -> Result<Seq> {
+    async fn suspend(&self, lease: &Lease, append: Append, approvals: Vec<NewApproval>) -> Result<Status> {
+        approvals::suspend(&mut self.state(), lease, append, approvals, self.clock.now())
+    }
+
+    async fn finish(&self, lease: &Lease, append: Append, outcome: Outcome) -> Result<Seq> {
         if !outcome.status.is_terminal() {
             return Err(Error::invalid(format!("'{}' is no end", outcome.status.as_str())));
         }
         let mut state = self.state();
         state.leased(lease)?;
-        Ok(state.end(&lease.work, events, outcome, self.clock.now()))
+        Ok(state.end(&lease.work, append, outcome, self.clock.now()))
     }
 
     async fn release(&self, lease: &Lease, not_before: Option<Timestamp>) -> Result<()> {
         let mut state = self.state();
         let entry = state.leased(lease)?;
-        entry.work.status = Status::Queued;
-        entry.work.attempts = entry.work.attempts.saturating_sub(1);
+        entry.give_back(Status::Queued, not_before.unwrap_or(Timestamp::from_millis(i64::MIN)));
         entry.work.updated_at = self.clock.now();
-        entry.due_at = not_before.unwrap_or(Timestamp::from_millis(i64::MIN));
         Ok(())
     }
 
@@ -198,104 +197,53 @@ impl Journal for InProcessJournal {
         if status == Status::Running {
             return Ok(status);
         }
-        let outcome = Outcome::new(Status::Cancelled);
-        state.end(id, vec![outcome.end_event()], outcome, now);
+        state.end_unrun(id, Outcome::new(Status::Cancelled), now);
         Ok(Status::Cancelled)
     }
 
-    async fn events(&self, id: &WorkId, after: Seq, limit: usize) -> Result<Vec<JournalEvent>> {
+    async fn events(&self, id: &WorkId, after: Seq, page: Page) -> Result<Vec<JournalEvent>> {
         let state = self.state();
         let events = state.work.get(id).map(|entry| entry.events.as_slice()).unwrap_or_default();
         // Numbers are dense from 1, so the event after `after` has the index `after`.
         let begin = usize::try_from(after).unwrap_or(usize::MAX);
-        Ok(events.iter().skip(begin).take(limit).cloned().collect())
-    }
-}
-
-/// A place in the order of creation; the number decides between equal times.
-type Place = (Timestamp, u64);
-
-#[derive(Debug, Default)]
-struct State {
-    agents: HashMap<AgentId, AgentEntry>,
-    newest: BTreeMap<Place, AgentId>,
-    work: HashMap<WorkId, WorkEntry>,
-    /// Work that has not ended.
-    open: BTreeMap<Place, WorkId>,
-    last_number: u64,
-}
-
-#[derive(Debug)]
-struct AgentEntry {
-    agent: NewAgent,
-    place: Place,
-    latest: Option<WorkId>,
-}
-
-#[derive(Debug)]
-struct WorkEntry {
-    work: Work,
-    place: Place,
-    epoch: u64,
-    /// When it can be claimed: the end of its lease, or what a release asked for.
-    due_at: Timestamp,
-    events: Vec<JournalEvent>,
-}
-
-impl WorkEntry {
-    fn append(&mut self, events: Vec<NewEvent>, now: Timestamp) {
-        for event in events {
-            self.work.last_seq += 1;
-            self.events.push(JournalEvent::new(self.work.last_seq, now, event));
+        let (mut given, mut bytes) = (Vec::new(), 0_usize);
+        for event in events.iter().skip(begin).take(page.limit) {
+            if page.bytes < usize::MAX {
+                bytes = bytes.saturating_add(event.event.payload.to_string().len());
+            }
+            if bytes > page.bytes && !given.is_empty() {
+                break;
+            }
+            given.push(event.clone());
         }
-        self.work.updated_at = now;
-    }
-}
-
-impl State {
-    fn next_number(&mut self) -> u64 {
-        self.last_number += 1;
-        self.last_number
+        Ok(given)
     }
 
-    fn agent(&self, tenant: &TenantId, id: &AgentId) -> Result<&AgentEntry> {
-        let found = self.agents.get(id).filter(|entry| entry.agent.tenant == *tenant);
-        found.ok_or_else(|| Error::not_found(format!("there is no agent {id}")))
+    async fn delete_agent(&self, tenant: &TenantId, id: &AgentId) -> Result<()> {
+        let mut state = self.state();
+        if !state.agent(tenant, id)?.open.is_empty() {
+            return Err(
+                Error::conflict(format!("agent {id} has a run that has not ended")).with_code("running")
+            );
+        }
+        state.delete_agent(id);
+        Ok(())
     }
 
-    fn record(&self, entry: &AgentEntry) -> AgentRecord {
-        let run = entry.latest.as_ref().and_then(|id| self.work.get(id));
-        AgentRecord::new(entry.agent.clone(), run.map(|entry| entry.work.clone()))
+    async fn approvals(&self, tenant: &TenantId, filter: ApprovalFilter) -> Result<Vec<Approval>> {
+        approvals::list(&self.state(), tenant, &filter, self.clock.now())
     }
 
-    fn work(&self, tenant: &TenantId, id: &WorkId) -> Result<&WorkEntry> {
-        let found = self.work.get(id).filter(|entry| entry.work.new.tenant == *tenant);
-        found.ok_or_else(|| Error::not_found(format!("there is no work {id}")))
+    async fn decide(&self, tenant: &TenantId, id: &ApprovalId, decision: Decision) -> Result<Approval> {
+        approvals::decide(&mut self.state(), tenant, id, decision, self.clock.now())
     }
 
-    fn oldest_due(&self, claim: &Claim, now: Timestamp) -> Option<WorkId> {
-        let fits = |entry: &WorkEntry| {
-            claim.kinds.contains(&entry.work.new.kind)
-                && claim.work.as_ref().is_none_or(|id| entry.work.new.id == *id)
-                && entry.due_at <= now
-        };
-        self.open.values().find(|id| self.work.get(id).is_some_and(fits)).cloned()
+    async fn reserve(&self, tenant: &TenantId, reserve: Reserve) -> Result<Reservation> {
+        keys::reserve(&mut self.state().keys, tenant, reserve, self.clock.now())
     }
 
-    fn leased(&mut self, lease: &Lease) -> Result<&mut WorkEntry> {
-        let held =
-            |entry: &&mut WorkEntry| entry.epoch == lease.epoch && entry.work.status == Status::Running;
-        self.work.get_mut(&lease.work).filter(held).ok_or_else(|| {
-            Error::conflict(format!("the lease of {} is lost", lease.work)).with_code("lease_lost")
-        })
-    }
-
-    fn end(&mut self, id: &WorkId, events: Vec<NewEvent>, outcome: Outcome, now: Timestamp) -> Seq {
-        let Some(entry) = self.work.get_mut(id) else { return 0 };
-        entry.append(events, now);
-        entry.work.status = outcome.status;
-        entry.work.outcome = Some(outcome);
-        self.open.remove(&entry.place);
-        entry.work.last_seq
+    async fn settle(&self, tenant: &TenantId, key: &str, answer: Option<Value>) -> Result<()> {
+        keys::settle(&mut self.state().keys, tenant, key, answer);
+        Ok(())
     }
 }

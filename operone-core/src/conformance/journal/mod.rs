@@ -1,5 +1,8 @@
 //! The promises of [`Journal`].
 
+mod approvals;
+mod keys;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +15,11 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::{ErrorKind, Result};
 use crate::id::{AgentId, TenantId, WorkId};
 use crate::journal::{
-    Claim, Claimed, Journal, JournalEvent, NewAgent, NewEvent, NewWork, Outcome, Status, WorkKind,
+    Append, Claim, Claimed, Journal, JournalEvent, NewAgent, NewEvent, NewWork, Outcome, Page, Status,
+    WorkKind,
 };
+use approvals::*;
+use keys::*;
 
 cases! {
     dyn Journal, journal_conformance, journal:
@@ -42,6 +48,24 @@ cases! {
     queued_work_is_cancelled_at_once
     running_work_is_told_to_end
     ended_work_is_not_cancelled
+    a_run_waits_behind_another_of_its_agent
+    work_begins_where_its_snapshot_stands
+    a_finish_replaces_the_snapshot
+    a_page_of_events_fits_its_bytes
+    suspended_work_waits_for_a_decision
+    a_decision_makes_the_work_due
+    the_first_decision_stands
+    a_decision_is_bound_to_the_arguments
+    an_expired_approval_makes_the_work_due
+    a_decision_is_not_missed_by_work_that_suspends_again
+    approvals_are_listed_by_tenant_and_in_pages
+    waiting_work_is_cancelled_at_once
+    what_begins_is_not_written_after_a_cancel
+    a_deleted_agent_leaves_nothing
+    a_repeated_request_gets_the_first_answer
+    a_request_given_up_is_done_again_with_the_same_seed
+    a_key_belongs_to_one_request_of_one_tenant
+    one_of_concurrent_requests_is_done
 }
 
 /// Long enough never to pass during a case.
@@ -99,7 +123,7 @@ async fn taken_over(journal: &dyn Journal) -> (Claimed, Claimed) {
 }
 
 async fn all_events(journal: &dyn Journal, id: usize) -> Vec<JournalEvent> {
-    journal.events(&work_id(id), 0, 1_000).await.unwrap()
+    journal.events(&work_id(id), 0, Page::of(1_000)).await.unwrap()
 }
 
 async fn status(journal: &dyn Journal, id: usize) -> Status {
@@ -188,7 +212,7 @@ async fn an_agent_has_one_run_at_a_time(journal: Arc<dyn Journal>) {
     assert_eq!(lease.work, work_id(1));
     assert_refused(journal.enqueue(again()).await, ErrorKind::Conflict, "already_running");
     assert_eq!(journal.agent(&tenant, &agent_id(1)).await.unwrap().run.unwrap().status, Status::Running);
-    journal.finish(&lease, Vec::new(), Outcome::completed(json!("done"))).await.unwrap();
+    journal.finish(&lease, Append::default(), Outcome::completed(json!("done"))).await.unwrap();
     assert_eq!(journal.agent(&tenant, &agent_id(1)).await.unwrap().run.unwrap().status, Status::Completed);
     journal.enqueue(again()).await.unwrap();
     let listed = journal.agents(&tenant, None, 10).await.unwrap();
@@ -302,7 +326,7 @@ async fn attempts_are_counted_at_the_claim_and_given_back_by_a_release(journal: 
 async fn work_tried_too_often_ends_instead_of_being_leased(journal: Arc<dyn Journal>) {
     journal.enqueue(work(1)).await.unwrap();
     let first = claimed(&*journal, SHORT).await;
-    journal.append(&first.lease, events(0..2), None).await.unwrap();
+    journal.append(&first.lease, Append::new(events(0..2))).await.unwrap();
     tokio::time::sleep(SHORT * 3).await;
     claimed(&*journal, SHORT).await;
     tokio::time::sleep(SHORT * 3).await;
@@ -329,7 +353,7 @@ async fn work_that_gets_on_is_not_held_to_the_number_of_attempts(journal: Arc<dy
         claim.max_attempts = 2;
         let claimed = journal.claim(claim).await.unwrap().expect("work that gets on is leased");
         assert_eq!(claimed.work.attempts, if attempt == 0 { 1 } else { 2 });
-        journal.append(&claimed.lease, events(attempt..attempt + 1), None).await.unwrap();
+        journal.append(&claimed.lease, Append::new(events(attempt..attempt + 1))).await.unwrap();
         tokio::time::sleep(SHORT * 3).await;
     }
 }
@@ -354,18 +378,18 @@ async fn a_renewed_lease_lasts_longer(journal: Arc<dyn Journal>) {
     assert!(!journal.renew(&lease, LONG).await.unwrap().cancel_requested);
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert_eq!(journal.claim(claim(LONG)).await.unwrap(), None);
-    journal.append(&lease, events(0..1), None).await.unwrap();
+    journal.append(&lease, Append::new(events(0..1))).await.unwrap();
 }
 
 /// Events are numbered from 1 without holes and come oldest first, in pages.
 async fn events_are_dense_and_come_in_pages(journal: Arc<dyn Journal>) {
     let lease = running(&*journal).await.lease;
-    assert_eq!(journal.append(&lease, Vec::new(), None).await.unwrap().last_seq, 0);
-    assert_eq!(journal.append(&lease, events(1..4), None).await.unwrap().last_seq, 3);
-    assert_eq!(journal.append(&lease, events(4..8), None).await.unwrap().last_seq, 7);
+    assert_eq!(journal.append(&lease, Append::default()).await.unwrap().last_seq, 0);
+    assert_eq!(journal.append(&lease, Append::new(events(1..4))).await.unwrap().last_seq, 3);
+    assert_eq!(journal.append(&lease, Append::new(events(4..8))).await.unwrap().last_seq, 7);
     let (mut seen, mut after) = (Vec::new(), 0);
     loop {
-        let page = journal.events(&work_id(1), after, 3).await.unwrap();
+        let page = journal.events(&work_id(1), after, Page::of(3)).await.unwrap();
         let Some(last) = page.last() else { break };
         assert!(page.len() <= 3);
         after = last.seq;
@@ -373,7 +397,7 @@ async fn events_are_dense_and_come_in_pages(journal: Arc<dyn Journal>) {
     }
     assert_eq!(seen.iter().map(|event| event.seq).collect::<Vec<_>>(), (1..=7).collect::<Vec<_>>());
     assert_eq!(seen.into_iter().map(|event| event.event).collect::<Vec<_>>(), events(1..8));
-    assert!(journal.events(&work_id(1), 5, 0).await.unwrap().is_empty());
+    assert!(journal.events(&work_id(1), 5, Page::of(0)).await.unwrap().is_empty());
     assert_eq!(journal.work(&TenantId::local(), &work_id(1)).await.unwrap().last_seq, 7);
 }
 
@@ -383,7 +407,9 @@ async fn concurrent_appends_are_dense(journal: Arc<dyn Journal>) {
     let tasks: Vec<_> = (0..16)
         .map(|_| {
             let (journal, lease) = (Arc::clone(&journal), lease.clone());
-            tokio::spawn(async move { journal.append(&lease, events(0..3), None).await.unwrap().last_seq })
+            tokio::spawn(
+                async move { journal.append(&lease, Append::new(events(0..3))).await.unwrap().last_seq },
+            )
         })
         .collect();
     let mut last = BTreeSet::new();
@@ -404,11 +430,14 @@ async fn a_snapshot_is_replaced_together_with_events(journal: Arc<dyn Journal>) 
         let work = journal.work(&TenantId::local(), &work_id(1)).await.unwrap();
         (work.snapshot, work.last_seq)
     };
-    journal.append(&lease, events(0..1), Some(json!({"steps": [1, "é"]}))).await.unwrap();
+    journal
+        .append(&lease, Append::new(events(0..1)).with_snapshot(json!({"steps": [1, "é"]})))
+        .await
+        .unwrap();
     assert_eq!(snapshot(Arc::clone(&journal)).await, (Some(json!({"steps": [1, "é"]})), 1));
-    journal.append(&lease, events(1..2), None).await.unwrap();
+    journal.append(&lease, Append::new(events(1..2))).await.unwrap();
     assert_eq!(snapshot(Arc::clone(&journal)).await, (Some(json!({"steps": [1, "é"]})), 2));
-    journal.append(&lease, Vec::new(), Some(json!(2))).await.unwrap();
+    journal.append(&lease, Append::default().with_snapshot(json!(2))).await.unwrap();
     assert_eq!(snapshot(Arc::clone(&journal)).await, (Some(json!(2)), 2));
     journal.release(&lease, None).await.unwrap();
     assert_eq!(claimed(&*journal, LONG).await.work.snapshot, Some(json!(2)));
@@ -418,32 +447,32 @@ async fn a_snapshot_is_replaced_together_with_events(journal: Arc<dyn Journal>) 
 async fn a_lost_lease_changes_nothing(journal: Arc<dyn Journal>) {
     let (lost, counts) = taken_over(&*journal).await;
     let lost = lost.lease;
-    journal.append(&counts.lease, events(0..2), Some(json!("counts"))).await.unwrap();
+    journal.append(&counts.lease, Append::new(events(0..2)).with_snapshot(json!("counts"))).await.unwrap();
     let before =
         (journal.work(&TenantId::local(), &work_id(1)).await.unwrap(), all_events(&*journal, 1).await);
     assert_lost(journal.renew(&lost, LONG).await);
-    assert_lost(journal.append(&lost, events(7..9), Some(json!("lost"))).await);
-    assert_lost(journal.append(&lost, Vec::new(), None).await);
-    assert_lost(journal.finish(&lost, events(9..10), Outcome::completed(json!("lost"))).await);
+    assert_lost(journal.append(&lost, Append::new(events(7..9)).with_snapshot(json!("lost"))).await);
+    assert_lost(journal.append(&lost, Append::default()).await);
+    assert_lost(journal.finish(&lost, Append::new(events(9..10)), Outcome::completed(json!("lost"))).await);
     assert_lost(journal.release(&lost, None).await);
     let after =
         (journal.work(&TenantId::local(), &work_id(1)).await.unwrap(), all_events(&*journal, 1).await);
     assert_eq!(before, after);
     journal.renew(&counts.lease, LONG).await.unwrap();
-    assert_eq!(journal.append(&counts.lease, events(2..3), None).await.unwrap().last_seq, 3);
+    assert_eq!(journal.append(&counts.lease, Append::new(events(2..3))).await.unwrap().last_seq, 3);
 }
 
 /// After a release or a finish the lease is lost.
 async fn a_lease_that_was_given_back_is_lost(journal: Arc<dyn Journal>) {
     let released = running(&*journal).await.lease;
     journal.release(&released, None).await.unwrap();
-    assert_lost(journal.append(&released, events(0..1), None).await);
+    assert_lost(journal.append(&released, Append::new(events(0..1))).await);
     assert_lost(journal.release(&released, None).await);
     let finished = claimed(&*journal, LONG).await.lease;
-    journal.finish(&finished, Vec::new(), Outcome::new(Status::Completed)).await.unwrap();
+    journal.finish(&finished, Append::default(), Outcome::new(Status::Completed)).await.unwrap();
     assert_lost(journal.renew(&finished, LONG).await);
-    assert_lost(journal.append(&finished, events(0..1), None).await);
-    assert_lost(journal.finish(&finished, events(0..1), Outcome::new(Status::Failed)).await);
+    assert_lost(journal.append(&finished, Append::new(events(0..1))).await);
+    assert_lost(journal.finish(&finished, Append::new(events(0..1)), Outcome::new(Status::Failed)).await);
     assert_lost(journal.release(&finished, None).await);
     assert_eq!(status(&*journal, 1).await, Status::Completed);
     assert!(all_events(&*journal, 1).await.is_empty());
@@ -462,8 +491,8 @@ async fn finished_work_has_ended(journal: Arc<dyn Journal>) {
     for (id, outcome) in ends.into_iter().enumerate() {
         journal.enqueue(work(id)).await.unwrap();
         let lease = claimed(&*journal, LONG).await.lease;
-        journal.append(&lease, events(0..2), Some(json!("last"))).await.unwrap();
-        assert_eq!(journal.finish(&lease, events(2..4), outcome.clone()).await.unwrap(), 4);
+        journal.append(&lease, Append::new(events(0..2)).with_snapshot(json!("last"))).await.unwrap();
+        assert_eq!(journal.finish(&lease, Append::new(events(2..4)), outcome.clone()).await.unwrap(), 4);
         outcomes.insert(id, outcome);
     }
     for (id, outcome) in outcomes {
@@ -492,14 +521,14 @@ async fn queued_work_is_cancelled_at_once(journal: Arc<dyn Journal>) {
 /// Running work is told to end by its next append and by its next renewal, and goes on until it finishes.
 async fn running_work_is_told_to_end(journal: Arc<dyn Journal>) {
     let lease = running(&*journal).await.lease;
-    assert!(!journal.append(&lease, events(0..1), None).await.unwrap().cancel_requested);
+    assert!(!journal.append(&lease, Append::new(events(0..1))).await.unwrap().cancel_requested);
     for _ in 0..2 {
         assert_eq!(journal.cancel(&TenantId::local(), &work_id(1)).await.unwrap(), Status::Running);
     }
-    assert!(journal.append(&lease, events(1..2), None).await.unwrap().cancel_requested);
+    assert!(journal.append(&lease, Append::new(events(1..2))).await.unwrap().cancel_requested);
     assert!(journal.renew(&lease, LONG).await.unwrap().cancel_requested);
     assert!(journal.work(&TenantId::local(), &work_id(1)).await.unwrap().cancel_requested);
-    journal.finish(&lease, events(2..3), Outcome::new(Status::Cancelled)).await.unwrap();
+    journal.finish(&lease, Append::new(events(2..3)), Outcome::new(Status::Cancelled)).await.unwrap();
     assert_eq!(status(&*journal, 1).await, Status::Cancelled);
     assert_eq!(all_events(&*journal, 1).await.len(), 3);
 }
@@ -507,9 +536,59 @@ async fn running_work_is_told_to_end(journal: Arc<dyn Journal>) {
 /// Ended work stays as it is.
 async fn ended_work_is_not_cancelled(journal: Arc<dyn Journal>) {
     let lease = running(&*journal).await.lease;
-    journal.finish(&lease, events(0..1), Outcome::completed(json!("done"))).await.unwrap();
+    journal.finish(&lease, Append::new(events(0..1)), Outcome::completed(json!("done"))).await.unwrap();
     let before = journal.work(&TenantId::local(), &work_id(1)).await.unwrap();
     assert_eq!(journal.cancel(&TenantId::local(), &work_id(1)).await.unwrap(), Status::Completed);
     assert_eq!(journal.work(&TenantId::local(), &work_id(1)).await.unwrap(), before);
     assert_eq!(all_events(&*journal, 1).await.len(), 1);
+}
+
+/// A run that waits behind another of its agent is due when that one has ended, in order.
+async fn a_run_waits_behind_another_of_its_agent(journal: Arc<dyn Journal>) {
+    journal.create_agents(vec![agent(1), agent(2)]).await.unwrap();
+    journal.enqueue(work(1).with_agent(agent_id(1))).await.unwrap();
+    for id in [2, 3] {
+        journal.enqueue(work(id).with_agent(agent_id(1)).behind_others()).await.unwrap();
+    }
+    journal.enqueue(work(4).with_agent(agent_id(2)).behind_others()).await.unwrap();
+    let refused = journal.enqueue(work(5).with_agent(agent_id(1))).await;
+    assert_refused(refused, ErrorKind::Conflict, "already_running");
+
+    let first = claimed(journal.as_ref(), LONG).await;
+    let other = claimed(journal.as_ref(), LONG).await;
+    assert_eq!((first.lease.work.clone(), other.lease.work), (work_id(1), work_id(4)));
+    assert_eq!(journal.claim(claim(LONG)).await.unwrap(), None);
+    journal.finish(&first.lease, Append::default(), Outcome::completed(json!(1))).await.unwrap();
+    assert_eq!(claimed(journal.as_ref(), LONG).await.lease.work, work_id(2));
+    assert_eq!(journal.claim(claim(LONG)).await.unwrap(), None);
+    assert_eq!(
+        journal.agent(&TenantId::local(), &agent_id(1)).await.unwrap().run.unwrap().new.id,
+        work_id(3)
+    );
+}
+
+/// Work that is queued with a snapshot begins there.
+async fn work_begins_where_its_snapshot_stands(journal: Arc<dyn Journal>) {
+    journal.enqueue(work(1).with_snapshot(json!({"step": 3}))).await.unwrap();
+    assert_eq!(claimed(journal.as_ref(), LONG).await.work.snapshot, Some(json!({"step": 3})));
+}
+
+/// The last snapshot stays readable after the end.
+async fn a_finish_replaces_the_snapshot(journal: Arc<dyn Journal>) {
+    let lease = running(journal.as_ref()).await.lease;
+    let append = Append::new(events(0..1)).with_snapshot(json!("last"));
+    journal.finish(&lease, append, Outcome::completed(json!("done"))).await.unwrap();
+    let ended = journal.work(&TenantId::local(), &work_id(1)).await.unwrap();
+    assert_eq!((ended.snapshot, ended.last_seq), (Some(json!("last")), 1));
+}
+
+/// A page of events holds no more bytes than asked for, but one event in any case.
+async fn a_page_of_events_fits_its_bytes(journal: Arc<dyn Journal>) {
+    let lease = running(journal.as_ref()).await.lease;
+    let big = |number| NewEvent::new("step_end", json!({"step_id": number, "output": "x".repeat(1000)}));
+    journal.append(&lease, Append::new((0..5).map(big).collect())).await.unwrap();
+    for (bytes, expected) in [(2500, 2), (10, 1), (usize::MAX, 5)] {
+        let page = Page::of(100).with_bytes(bytes);
+        assert_eq!(journal.events(&work_id(1), 0, page).await.unwrap().len(), expected);
+    }
 }
