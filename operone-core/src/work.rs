@@ -116,6 +116,7 @@ impl Workers {
                 }
             }
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = self.doorbell.wait() => {}
                 () = tokio::time::sleep(self.poll) => {}

@@ -126,11 +126,12 @@ impl<'a> Drive<'a> {
                 Action::Call { within, agents, call } => self.begin_call(within, agents, *call, &mut begun),
             }
         }
-        let Begun { events, actions, changed, stored } = begun;
+        let Begun { events, steps, actions, changed, stored } = begun;
         if stored || !events.is_empty() || (!self.ended.is_empty() && !self.going.is_empty()) {
             let written = [self.ended.as_slice(), &events].concat();
             if !self.log.append(written, &self.run).await? {
                 // Nothing was written: what was to begin does not, and what has ended is written with the end.
+                self.closed.extend(steps);
                 self.cancelled.cancel();
                 return Ok(true);
             }
@@ -157,6 +158,7 @@ impl<'a> Drive<'a> {
                 let owner = Owner { within, agent: agents.last().cloned() };
                 match self.run.think_begun(within) {
                     Some(step) => {
+                        begun.steps.push(step);
                         begun.events.push(event::think_begun(step, &owner));
                         begun.actions.push(Start::Think { within, agents, step });
                     }
@@ -182,6 +184,7 @@ impl<'a> Drive<'a> {
         }
         if !call.announced {
             let owner = Owner { within, agent: agents.last().cloned() };
+            begun.steps.push(call.step);
             begun.events.extend(event::act_begun(&call, &owner));
         }
         let agent = driver.and_then(|driver| driver.agents.get(&call.call.name));
@@ -323,6 +326,8 @@ impl<'a> Drive<'a> {
 #[derive(Default)]
 struct Begun {
     events: Vec<NewEvent>,
+    /// The steps whose begin the events tell.
+    steps: Vec<u64>,
     actions: Vec<Start>,
     /// Whether the run is another than before, so that it is to be asked again what to do.
     changed: bool,

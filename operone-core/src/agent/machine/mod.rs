@@ -179,10 +179,9 @@ impl Run {
             calls: pending.iter().map(|pending| pending.call.clone()).collect(),
         });
         if pending.is_empty() {
+            frame.state = FrameState::Answered { outcome: ToolOutcome::Ok(text.as_str().into()) };
             if within.is_none() {
                 self.finish(Status::Completed, Some(text), None);
-            } else {
-                frame.state = FrameState::Answered { outcome: ToolOutcome::Ok(text.into()) };
             }
             return;
         }
