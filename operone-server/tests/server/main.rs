@@ -2,7 +2,9 @@
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, reason = "a broken promise fails the test")]
 
 mod agents;
+mod approvals;
 mod commands;
+mod control;
 mod crash;
 mod database;
 mod events;
