@@ -54,7 +54,11 @@ fn an_agent_reads_a_file_also_in_a_worker() {
         (json!({"database": "other", "sql": "SELECT 1"}), "unknown_database"),
     ] {
         let answer = invoke(&server, &agent_id, inputs);
-        assert_eq!((&answer["status"], &answer["error"]["code"]), (&json!("error"), &json!(code)), "{answer}");
+        assert_eq!(
+            (&answer["status"], &answer["error"]["code"]),
+            (&json!("error"), &json!(code)),
+            "{answer}"
+        );
     }
 
     for resources in [Value::Null, json!({"ram": "512MB"})] {
@@ -90,7 +94,9 @@ fn a_database_that_is_away_is_told_and_its_password_is_not() {
     let root = folder();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let named = format!("sales=postgresql://agents:canary@{closed}/sales");
-    let output = command(root.path(), &["check"], &[("OPERONE_DB", &named), ("OPERONE_LOG", "trace")]).output().unwrap();
+    let output = command(root.path(), &["check"], &[("OPERONE_DB", &named), ("OPERONE_LOG", "trace")])
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && text.contains("does not answer"), "{text}");
     assert!(text.contains(&format!("agents@{closed}/sales")) && !text.contains("canary"), "{text}");
@@ -99,7 +105,8 @@ fn a_database_that_is_away_is_told_and_its_password_is_not() {
     let agent_id = server.create_agent(json!({"goal": "Summarize sales data", "capabilities": ["db"]}));
     let answer = invoke(&server, &agent_id, json!({"database": "sales", "sql": "SELECT 1"}));
     assert_eq!(answer["error"]["code"], "unavailable", "{answer}");
-    for text in [answer.to_string(), server.get("/info").json().to_string(), server.get("/tools").json().to_string()]
+    for text in
+        [answer.to_string(), server.get("/info").json().to_string(), server.get("/tools").json().to_string()]
     {
         assert!(!text.contains("canary"), "{text}");
     }
