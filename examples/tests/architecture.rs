@@ -39,8 +39,9 @@ const ARROWS: [(&str, &[&str]); 13] = [
 ];
 
 /// Outside things, and who alone may use them.
-const DRIVERS: [(&str, &[&str]); 9] = [
+const DRIVERS: [(&str, &[&str]); 10] = [
     ("axum", &["operone-server"]),
+    ("candle-core", &["operone-embed"]),
     ("cap-std", &["operone-files"]),
     ("reqwest", &["operone-models", "operone-web"]),
     ("rusqlite", &["operone-sqlite"]),

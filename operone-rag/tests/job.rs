@@ -17,7 +17,7 @@ use operone_core::clock::{Clock, ManualClock, SystemClock};
 use operone_core::event::{Event, EventBus, RAG_EVENTS, Received, Subscription};
 use operone_core::id::{Ids, SystemIds, TenantId, WorkId};
 use operone_core::in_process::{InProcessBus, InProcessJournal};
-use operone_core::journal::{Append, Page, Claim, Claimed, Journal, NewEvent, NewWork, Status, WorkKind};
+use operone_core::journal::{Append, Claim, Claimed, Journal, NewEvent, NewWork, Page, Status, WorkKind};
 use operone_core::work::WorkHandler;
 use operone_rag::chunk::ChunkOptions;
 use operone_rag::ingest::{
@@ -181,8 +181,14 @@ async fn a_job_that_was_cut_off_goes_on_where_it_was() {
     assert_eq!((view.done, view.failed), (3, 0));
     assert_eq!(statuses(&view), [DocumentStatus::Indexed; 3]);
     assert!(view.documents.iter().all(|document| document.outcome.chunks == Some(1)));
-    let kinds: Vec<String> =
-        jobs.journal.events(&id, 0, Page::of(100)).await.unwrap().into_iter().map(|event| event.event.kind).collect();
+    let kinds: Vec<String> = jobs
+        .journal
+        .events(&id, 0, Page::of(100))
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|event| event.event.kind)
+        .collect();
     assert_eq!(kinds, ["document", "document", "document", "end"]);
 }
 

@@ -42,11 +42,11 @@ fn the_declared_character_set_counts_where_no_mark_stands() {
 }
 
 #[test]
-fn source_code_and_json_are_text_in_blocks_of_code() {
+fn source_code_is_text_in_blocks_of_code() {
     let parsed = parse_bytes("a.rs", b"fn a() {}\n\nfn b() {}\n").unwrap();
     assert_eq!(parsed.blocks.len(), 2);
     assert!(parsed.blocks.iter().all(|block| block.kind == BlockKind::Code));
-    assert_eq!(parse_bytes("a.json", br#"{"a": 1}"#).unwrap().text, r#"{"a": 1}"#);
+    assert_eq!(parsed.media_type, "text/x-rust");
 }
 
 #[cfg(feature = "pdf")]

@@ -31,6 +31,7 @@ use crate::databases;
 use crate::embedder::{Embedders, embedders};
 use crate::guard::AllowedHosts;
 use crate::info::Info;
+use crate::mcp::{self, McpServers};
 use crate::parse::ProcessParser;
 use crate::parts::{Background, Parts};
 use crate::process::{Processes, RunHandler, Sandbox};
@@ -86,6 +87,7 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
             "tokenizer": embedder.tokenizer().id(),
         }),
         data,
+        mcp: mcp::shown(&config.mcp_servers),
     };
     let opened = databases::open(&config.databases).await?;
     for database in &opened {
@@ -96,7 +98,8 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
     let capabilities = Arc::new(
         Capabilities::new(model, Arc::clone(&retriever), Arc::clone(&memory), web, workspace)
             .with_workspace_quota(config.workspace_quota)
-            .with_databases(databases::by_name(opened)),
+            .with_databases(databases::by_name(opened))
+            .with_mcp_servers(McpServers::new(&config.mcp_servers)?),
     );
     let processes =
         Processes::new(config.program.clone(), services.clone(), Arc::clone(&capabilities), sandbox);

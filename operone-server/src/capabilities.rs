@@ -17,6 +17,8 @@ use operone_core::tool::{ToolHandle, ToolSet, ToolSpec, Tools};
 use operone_files::{FileRoot, Quota};
 use operone_web::WebClient;
 
+use crate::mcp::McpServers;
+
 /// What an agent gets that names no capabilities.
 pub(crate) const DEFAULT: [&str; 3] = ["ai", "rag", "memory"];
 
@@ -34,6 +36,7 @@ pub(crate) struct Capabilities {
     workspace: PathBuf,
     workspace_quota: u64,
     database_tool: ToolHandle,
+    mcp: McpServers,
 }
 
 impl Capabilities {
@@ -54,6 +57,7 @@ impl Capabilities {
             workspace,
             workspace_quota: Quota::default().bytes,
             database_tool: query_tool(BTreeMap::new()),
+            mcp: McpServers::default(),
         }
     }
 
@@ -61,6 +65,17 @@ impl Capabilities {
     pub(crate) fn with_databases(mut self, databases: BTreeMap<String, Arc<dyn QueryDatabase>>) -> Self {
         self.database_tool = query_tool(databases);
         self
+    }
+
+    /// Sets the MCP servers, each of which is a capability.
+    pub(crate) fn with_mcp_servers(mut self, servers: McpServers) -> Self {
+        self.mcp = servers;
+        self
+    }
+
+    /// The MCP servers.
+    pub(crate) fn mcp(&self) -> &McpServers {
+        &self.mcp
     }
 
     /// Sets how many bytes one tenant's folder may come to hold by what agents write.
@@ -76,10 +91,11 @@ impl Capabilities {
 
     /// Refuses a name that grants nothing here.
     pub(crate) fn check(&self, capability: &str) -> Result<()> {
-        if KNOWN.contains(&capability) {
+        let known: Vec<&str> = KNOWN.into_iter().chain(self.mcp.capabilities()).collect();
+        if known.contains(&capability) {
             return Ok(());
         }
-        let known = KNOWN.join(", ");
+        let known = known.join(", ");
         let detail = format!("there is no capability '{capability}' here; there are: {known}");
         Err(Error::invalid(detail).with_code("unknown_capability"))
     }
@@ -94,8 +110,8 @@ impl Capabilities {
         self.model.info().price
     }
 
-    /// The granted tools that need what the server holds.
-    pub(crate) fn tools_of_server(&self, _: &TenantId, spec: &AgentSpec) -> Result<Tools> {
+    /// The granted tools that need what the server holds. An MCP server that cannot be reached grants none.
+    pub(crate) async fn tools_of_server(&self, _: &TenantId, spec: &AgentSpec) -> Result<Tools> {
         let mut tools = Tools::new();
         if spec.grants("rag") {
             tools.insert(operone_rag::search_tool(Arc::clone(&self.retriever)))?;
@@ -110,6 +126,9 @@ impl Capabilities {
         }
         if spec.grants("db") {
             tools.insert(self.database_tool.clone())?;
+        }
+        for tool in self.mcp.granted(spec).await {
+            tools.insert(tool)?;
         }
         Ok(tools)
     }
@@ -128,7 +147,7 @@ impl Capabilities {
 
     /// Every tool that the capabilities of an agent grant.
     pub(crate) async fn tools(&self, tenant: &TenantId, spec: &AgentSpec) -> Result<Tools> {
-        let mut tools = self.tools_of_server(tenant, spec)?;
+        let mut tools = self.tools_of_server(tenant, spec).await?;
         if let Some(root) = self.file_root(tenant, spec)? {
             for tool in file_tools(&root, self.workspace_quota).await? {
                 tools.insert(tool)?;
@@ -137,13 +156,14 @@ impl Capabilities {
         Ok(tools)
     }
 
-    /// Each capability with the tools it grants.
-    pub(crate) async fn catalogue(&self, tenant: &TenantId) -> Result<Vec<(&'static str, Vec<ToolSpec>)>> {
+    /// Each capability with the tools it grants; those of MCP servers as far as they answer at once.
+    pub(crate) async fn catalogue(&self, tenant: &TenantId) -> Result<Vec<(String, Vec<ToolSpec>)>> {
         let mut catalogue = Vec::new();
         for capability in KNOWN {
             let spec = AgentSpec::new("", vec![capability.to_owned()]);
-            catalogue.push((capability, self.tools(tenant, &spec).await?.specs()));
+            catalogue.push((capability.to_owned(), self.tools(tenant, &spec).await?.specs()));
         }
+        catalogue.extend(self.mcp.catalogue().await);
         Ok(catalogue)
     }
 }

@@ -11,9 +11,11 @@ use operone_core::error::{Error, Result};
 use operone_core::journal::Durability;
 use operone_core::model::Price;
 use operone_files::Quota;
+use operone_mcp::McpConfig;
 use operone_models::Secret;
 
 use crate::cli::{EvalArguments, IngestArguments, ModelsArguments, QueryArguments};
+use crate::mcp;
 
 /// Agents, retrieval and memory over HTTP.
 #[derive(Debug, Parser)]
@@ -66,6 +68,11 @@ struct Serve {
     #[arg(long, env = "OPERONE_DB", value_name = "NAME=URL", value_delimiter = ',', global = true)]
     #[arg(hide_env_values = true, value_parser = kept_secret)]
     db: Vec<Secret>,
+
+    /// An MCP server whose tools the capability mcp:NAME grants: NAME=COMMAND ARGUMENTS or NAME=https://URL; give it again
+    /// for another [env: OPERONE_MCP, one a line or parted by ;]
+    #[arg(long, value_name = "NAME=COMMAND|URL", global = true, value_parser = kept_secret)]
+    mcp: Vec<Secret>,
 
     /// What makes the vectors: bundled, hashing, the folder of a model, or the name of one that was pulled
     /// [default: bundled]
@@ -168,6 +175,8 @@ pub struct Config {
     pub allow_egress: Vec<Network>,
     /// The databases that agents may read.
     pub databases: Vec<DatabaseConfig>,
+    /// The MCP servers whose tools agents may be granted.
+    pub mcp_servers: Vec<McpConfig>,
     /// What makes the vectors: `bundled`, `hashing`, or a model on this machine; `None` is `bundled`.
     pub embedder: Option<String>,
     /// The service that answers; `None` answers by rules.
@@ -243,6 +252,7 @@ impl Config {
             files_roots: None,
             allow_egress: Vec::new(),
             databases: Vec::new(),
+            mcp_servers: Vec::new(),
             embedder: None,
             model: None,
             durability: Durability::Strict,
@@ -262,6 +272,7 @@ impl Config {
             files_root,
             allow_egress,
             db,
+            mcp,
             embedder,
             durability,
             lease,
@@ -303,6 +314,7 @@ impl Config {
             files_roots: (!local || !files_root.is_empty()).then_some(files_root),
             allow_egress,
             databases: databases(&db)?,
+            mcp_servers: mcp::configured(&mcp, variable)?,
             embedder: embedder.filter(|embedder| !embedder.is_empty()),
             model: model(model_price)?,
             durability: match durability {
@@ -395,7 +407,7 @@ fn port_of(url: &str) -> Result<u16> {
     }
 }
 
-fn wrong(message: impl Into<String>) -> Error {
+pub(crate) fn wrong(message: impl Into<String>) -> Error {
     Error::invalid(message).with_code("invalid_configuration")
 }
 

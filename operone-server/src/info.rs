@@ -17,6 +17,8 @@ pub(crate) struct Info {
     pub(crate) embedder: Value,
     /// The data folder.
     pub(crate) data: PathBuf,
+    /// The MCP servers: name and how each is reached.
+    pub(crate) mcp: Value,
     /// What this host enforces on the server's processes.
     pub(crate) sandbox: Probe,
 }
@@ -37,6 +39,7 @@ impl Info {
             "data": self.data,
             "backends": {"journal": "sqlite", "memory": "sqlite", "chunks": "sqlite", "events": "in-process"},
             "capabilities": tools,
+            "mcp_servers": self.mcp,
             "enforced": self.sandbox.enforced(Limits::default().with_ram(0).with_cpu(1000)),
             "sandbox": self.sandbox,
             "limits": {

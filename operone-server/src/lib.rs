@@ -29,6 +29,7 @@ mod idempotency;
 mod info;
 mod limits;
 mod listen;
+mod mcp;
 mod parts;
 mod process;
 mod program;

@@ -77,6 +77,14 @@ impl Parts {
     pub fn start_workers(&self) {
         let (workers, stop) = (self.workers.clone(), self.background.stop.clone());
         self.background.spawn(async move { workers.run(stop).await });
+        let (capabilities, stop) = (Arc::clone(&self.capabilities), self.background.stop.clone());
+        self.background.spawn(async move {
+            // What is wrong with a server is said in the log now, not at the first run that wants it.
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = capabilities.mcp().connect() => {}
+            }
+        });
         let chunks = Arc::clone(&self.chunks);
         self.background.spawn(async move {
             let nothing = LexicalQuery { terms: &[], level: Level::default(), filter: None, limit: 1 };
@@ -86,9 +94,11 @@ impl Parts {
         });
     }
 
-    /// Stops the background workers: open steps are dropped, their leases are given back.
+    /// Stops the background workers: open steps are dropped, their leases are given back. MCP servers are stopped
+    /// after them.
     pub async fn shutdown(&self) {
         self.background.shutdown().await;
+        self.capabilities.mcp().close().await;
     }
 
     /// The token that ends streams when the server stops.

@@ -88,6 +88,12 @@ pub fn check(config: &Config) -> Result<Vec<String>> {
     ]
     .into_iter()
     .chain(databases_of(config)?)
+    .chain(
+        config
+            .mcp_servers
+            .iter()
+            .map(|server| format!("mcp            {} by {}, not asked", server.name, server.transport)),
+    )
     .chain(fences(&Probe::of(&config.program, "probe")))
     .collect())
 }

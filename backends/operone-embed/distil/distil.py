@@ -30,8 +30,7 @@ FIRST_WORD = 1996
 HALF_WEIGHT = 1e-4
 # How many texts the vector of a token alone counts when its vector is fitted to whole texts.
 PULL = 10
-# How many of the passages are used, and how many texts are kept out of the fit to measure it by.
-PASSAGES = 12_000
+# How many texts are kept out of the fit to measure it by.
 HELD_OUT = 2_000
 
 
@@ -43,10 +42,8 @@ def main() -> None:
         verify(dictionary / name, digest)
 
     teacher = Teacher(model)
-    order = np.random.default_rng(0)
-    meanings, passages = wordnet.texts(dictionary)
-    passages = [passages[place] for place in order.permutation(len(passages))[:PASSAGES]]
-    ids = [encoding.ids for encoding in teacher.tokenizer.encode_batch(meanings + passages)]
+    texts = wordnet.texts(dictionary)
+    ids = [encoding.ids for encoding in teacher.tokenizer.encode_batch(texts)]
     words = teacher.tokenizer.get_vocab_size()
     begin, end = (teacher.tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
     alone = cached(cache, "alone", lambda: teacher.vectors([[begin, word, end] for word in range(words)]))
@@ -59,12 +56,13 @@ def main() -> None:
     targets = whole - whole.mean(0)
     targets /= np.linalg.norm(targets, axis=1, keepdims=True)
 
-    shuffled = order.permutation(len(ids))
+    shuffled = np.random.default_rng(0).permutation(len(ids))
     held_out, used = shuffled[:HELD_OUT], shuffled[HELD_OUT:]
     vectors = refine(prior, weighted[used], targets[used], PULL)
     vectors = principal(vectors, weighted[used]) * weights[:, None]
-    special = [id for token, id in teacher.tokenizer.get_vocab().items() if token[0] == "[" and token[-1] == "]" and len(token) > 2]
-    vectors[special] = 0
+    # [PAD], [unused5] and their like never stand for text; the bracket alone does.
+    vocabulary = teacher.tokenizer.get_vocab()
+    vectors[[id for token, id in vocabulary.items() if len(token) > 1 and token[0] == "["]] = 0
     scales = np.abs(vectors).max(1) / 127
     components = np.round(vectors / np.maximum(scales, 1e-30)[:, None]).astype(np.int8)
 
@@ -74,7 +72,7 @@ def main() -> None:
         print(f"  {name}: {agreement(occurrences[held_out] @ rows, targets[held_out])}")
 
     table.mkdir(parents=True, exist_ok=True)
-    by_id = sorted(teacher.tokenizer.get_vocab().items(), key=lambda item: item[1])
+    by_id = sorted(vocabulary.items(), key=lambda item: item[1])
     (table / "vocabulary.txt").write_text("".join(f"{token}\n" for token, _ in by_id), encoding="utf-8")
     (table / "scales.f32").write_bytes(scales.astype("<f4").tobytes())
     (table / "components.i8").write_bytes(components.tobytes())

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use operone_core::tool::ToolClass;
 use operone_core::{Error, Result};
+use reqwest::Url;
+use reqwest::header::HeaderValue;
 
 /// The longest name of a server, in bytes.
 const MAX_NAME: usize = 32;
@@ -71,14 +73,20 @@ impl McpConfig {
         self
     }
 
-    /// Refuses a name that no tool could be named after.
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Refuses what cannot work: a name that no tool could be named after, a URL or a token that is none. Nothing is
+    /// started or called.
+    ///
+    /// Errors: `Invalid` with code `invalid_mcp_name`, `invalid_mcp_url` or `invalid_mcp_token`.
+    pub fn check(&self) -> Result<()> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         if self.name.is_empty() || self.name.len() > MAX_NAME || !self.name.bytes().all(allowed) {
             let detail = format!("the name of an MCP server has 1 to {MAX_NAME} letters, digits, '-' or '_'");
             return Err(Error::invalid(detail).with_code("invalid_mcp_name"));
         }
-        Ok(())
+        match &self.transport {
+            McpTransport::Command(_) => Ok(()),
+            McpTransport::Endpoint(endpoint) => endpoint.check(),
+        }
     }
 }
 
@@ -90,6 +98,16 @@ pub enum McpTransport {
     Command(McpCommand),
     /// A URL that speaks streamable HTTP.
     Endpoint(McpEndpoint),
+}
+
+/// The program without its arguments, or the URL's scheme, host and port: what may be shown.
+impl fmt::Display for McpTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(command) => write!(f, "the command {}", command.program.display()),
+            Self::Endpoint(endpoint) => f.write_str(&endpoint.origin()),
+        }
+    }
 }
 
 impl From<McpCommand> for McpTransport {
@@ -165,9 +183,21 @@ impl McpEndpoint {
         self
     }
 
-    /// The scheme, host and port: what may be shown.
-    pub(crate) fn origin(&self) -> String {
-        reqwest::Url::parse(&self.url)
+    fn check(&self) -> Result<()> {
+        let url = Url::parse(&self.url).ok();
+        if !url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+            let detail = "the URL of an MCP server begins with http:// or https:// and names a host";
+            return Err(Error::invalid(detail).with_code("invalid_mcp_url"));
+        }
+        if self.bearer.as_ref().is_some_and(|token| HeaderValue::from_str(token).is_err()) {
+            let detail = "the token of an MCP server holds characters that no header can hold";
+            return Err(Error::invalid(detail).with_code("invalid_mcp_token"));
+        }
+        Ok(())
+    }
+
+    fn origin(&self) -> String {
+        Url::parse(&self.url)
             .map_or_else(|_| "an invalid URL".to_owned(), |url| url.origin().ascii_serialization())
     }
 }

@@ -48,11 +48,11 @@ pub struct McpServer {
 impl McpServer {
     /// Checks the configuration; starts and calls nobody.
     ///
-    /// Errors: `Invalid` with code `invalid_mcp_name`, `invalid_mcp_url` or `invalid_mcp_token`.
+    /// Errors: those of [`McpConfig::check`]; `Internal` if TLS cannot be set up.
     pub fn new(config: McpConfig) -> Result<Self> {
         config.check()?;
         let http = match &config.transport {
-            McpTransport::Endpoint(endpoint) => Some(HttpClient::new(endpoint)?),
+            McpTransport::Endpoint(_) => Some(HttpClient::new()?),
             McpTransport::Command(_) => None,
         };
         let state = Mutex::default();

@@ -32,7 +32,9 @@ pub(crate) fn restrict(files: &Files) -> io::Result<Option<i32>> {
     let status = ruleset.no_new_privs(true).restrict_self().map_err(io::Error::other)?;
     Ok(match status.landlock {
         _ if status.ruleset == RulesetStatus::NotEnforced => None,
-        LandlockStatus::Available { effective_abi, kernel_abi } => Some(kernel_abi.unwrap_or(effective_abi as i32)),
+        LandlockStatus::Available { effective_abi, kernel_abi } => {
+            Some(kernel_abi.unwrap_or(effective_abi as i32))
+        }
         LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => None,
     })
 }

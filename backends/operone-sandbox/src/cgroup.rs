@@ -186,7 +186,10 @@ mod tests {
             let tree = tree(controllers, processes);
             let error = Cgroups::take_over(tree.path(), 42).unwrap_err();
             assert!(error.contains(why), "{error}");
-            assert!(!tree.path().join("operone-server").exists() && !tree.path().join("cgroup.subtree_control").exists());
+            assert!(
+                !tree.path().join("operone-server").exists()
+                    && !tree.path().join("cgroup.subtree_control").exists()
+            );
         }
     }
 

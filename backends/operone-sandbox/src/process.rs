@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn files_in_memory_are_not_the_process_s_own() {
-        let status = "VmData:\t900 kB\nRssAnon:\t 10 kB\nRssFile:\t 50 kB\nRssShmem:\t 5 kB\nVmSwap:\t 1 kB\n";
+        let status =
+            "VmData:\t900 kB\nRssAnon:\t 10 kB\nRssFile:\t 50 kB\nRssShmem:\t 5 kB\nVmSwap:\t 1 kB\n";
         assert_eq!(memory_in(status), 16 * 1024);
     }
 

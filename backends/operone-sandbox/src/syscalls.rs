@@ -202,7 +202,8 @@ const PRCTL_REFUSED: [libc::c_int; 5] = [
 ];
 
 /// `fcntl` commands that make the kernel send signals to others, or hold up others' access to a file.
-const FCNTL_REFUSED: [libc::c_int; 5] = [libc::F_SETOWN, F_SETSIG, F_SETOWN_EX, libc::F_SETLEASE, libc::F_NOTIFY];
+const FCNTL_REFUSED: [libc::c_int; 5] =
+    [libc::F_SETOWN, F_SETSIG, F_SETOWN_EX, libc::F_SETLEASE, libc::F_NOTIFY];
 const F_SETSIG: libc::c_int = 10;
 const F_SETOWN_EX: libc::c_int = 15;
 
@@ -270,7 +271,8 @@ fn refused() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     // `send` is `sendto` without an address.
     rules.insert(libc::SYS_sendto, vec![when_pointer(4)?]);
     rules.insert(libc::SYS_prctl, any_of(0, &mut PRCTL_REFUSED.iter().map(|option| *option as u32 as u64))?);
-    rules.insert(libc::SYS_fcntl, any_of(1, &mut FCNTL_REFUSED.iter().map(|command| *command as u32 as u64))?);
+    rules
+        .insert(libc::SYS_fcntl, any_of(1, &mut FCNTL_REFUSED.iter().map(|command| *command as u32 as u64))?);
     rules.insert(libc::SYS_ioctl, any_of(1, &mut IOCTL_REFUSED.iter().copied())?);
     #[cfg(target_arch = "x86_64")]
     {

@@ -70,14 +70,17 @@ fn take_report(child: &mut Child) -> Result<Probe, String> {
 
 /// Whether a process can be measured, stopped and let go on.
 fn watch(pid: u32) -> Result<(), String> {
-    let memory = crate::process::memory(pid).map_err(|error| format!("its memory cannot be read: {error}"))?;
+    let memory =
+        crate::process::memory(pid).map_err(|error| format!("its memory cannot be read: {error}"))?;
     if memory == 0 {
         return Err("the kernel does not tell how much memory a process holds".to_owned());
     }
-    crate::process::processor_time(pid).map_err(|error| format!("its processor time cannot be read: {error}"))?;
+    crate::process::processor_time(pid)
+        .map_err(|error| format!("its processor time cannot be read: {error}"))?;
     let group = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or("it has no number")?;
     let signal = |signal| {
-        rustix::process::kill_process_group(group, signal).map_err(|error| format!("it takes no signal: {error}"))
+        rustix::process::kill_process_group(group, signal)
+            .map_err(|error| format!("it takes no signal: {error}"))
     };
     signal(Signal::STOP)?;
     let begun = Instant::now();

@@ -85,7 +85,9 @@ impl Watchdog {
             let thread = std::thread::Builder::new().name("operone-watchdog".to_owned());
             match thread.spawn(move || run(&watched, whole_groups)) {
                 Ok(_) => shared.runs = true,
-                Err(error) => tracing::error!(%error, "the watchdog cannot be started: a process is not watched"),
+                Err(error) => {
+                    tracing::error!(%error, "the watchdog cannot be started: a process is not watched")
+                }
             }
         }
         Watched { watchdog: self.clone(), id }
@@ -157,7 +159,8 @@ fn run(shared: &Mutex<Shared>, whole_groups: bool) {
                 shared.runs = false;
                 return;
             }
-            let groups = if whole_groups { crate::process::groups().unwrap_or_default() } else { Default::default() };
+            let groups =
+                if whole_groups { crate::process::groups().unwrap_or_default() } else { Default::default() };
             for entry in shared.entries.values_mut().filter(|entry| entry.exceeded.is_none()) {
                 let members = groups.get(&entry.pid).cloned().unwrap_or_else(|| vec![entry.pid]);
                 entry.look(&members);

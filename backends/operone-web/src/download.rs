@@ -40,7 +40,7 @@ impl WebClient {
         match answer.status() {
             200 => Ok(Download { start: 0, length: answer.announced(), answer }),
             206 => {
-                let range = answer.header(&CONTENT_RANGE).and_then(range);
+                let range = answer.header(CONTENT_RANGE).as_deref().and_then(range);
                 let (start, length) = range.ok_or_else(|| refused(206))?;
                 if start != from {
                     return Err(refused(206));

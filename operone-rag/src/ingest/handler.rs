@@ -105,7 +105,12 @@ impl Job<'_> {
     async fn append(&self, index: u32, outcome: DocumentOutcome, progress: &Progress) -> Result<Appended> {
         let event = NewEvent::new(DOCUMENT, to_json(&JobDocument { index, outcome })?);
         let snapshot = to_json(progress)?;
-        again(|| self.handler.journal.append(self.lease, Append::new(vec![event.clone()]).with_snapshot(snapshot.clone()))).await
+        again(|| {
+            self.handler
+                .journal
+                .append(self.lease, Append::new(vec![event.clone()]).with_snapshot(snapshot.clone()))
+        })
+        .await
     }
 
     async fn complete(&self, progress: &Progress) -> Result<()> {
@@ -129,7 +134,8 @@ impl Job<'_> {
 
     async fn finish(&self, end: Value, outcome: Outcome) -> Result<()> {
         let events = vec![NewEvent::new("end", end)];
-        again(|| self.handler.journal.finish(self.lease, Append::new(events.clone()), outcome.clone())).await?;
+        again(|| self.handler.journal.finish(self.lease, Append::new(events.clone()), outcome.clone()))
+            .await?;
         Ok(())
     }
 

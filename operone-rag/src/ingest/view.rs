@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use operone_core::error::ErrorReport;
 use operone_core::id::{TenantId, WorkId};
-use operone_core::journal::{Page, Journal, Status, WorkKind};
+use operone_core::journal::{Journal, Page, Status, WorkKind};
 use operone_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 

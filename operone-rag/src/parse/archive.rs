@@ -58,7 +58,8 @@ fn office_part(archive: &mut Archive<'_>, names: &[String]) -> Result<Option<(Of
             let get = |name: &str| attribute(element, name).unwrap_or_default();
             let (part, kind) = (get("PartName"), get("ContentType"));
             let part = part.trim_start_matches('/');
-            let is_main = kind.contains("main+xml") || named.as_ref().is_some_and(|named| named.entry == part);
+            let is_main =
+                kind.contains("main+xml") || named.as_ref().is_some_and(|named| named.entry == part);
             if let Some(office) = office(&kind).filter(|_| is_main) {
                 main.get_or_insert((office, part.to_owned()));
             }
@@ -70,10 +71,14 @@ fn office_part(archive: &mut Archive<'_>, names: &[String]) -> Result<Option<(Of
         (Office::PowerPoint, "ppt/presentation.xml"),
         (Office::Excel, "xl/workbook.xml"),
     ];
-    let usual = || usual.into_iter().find(|(_, part)| exists(part)).map(|(office, part)| (office, part.to_owned()));
+    let usual =
+        || usual.into_iter().find(|(_, part)| exists(part)).map(|(office, part)| (office, part.to_owned()));
     let main = main.filter(|(_, part)| exists(part)).or_else(usual);
     let folders = ["word/", "ppt/", "xl/"];
-    if main.is_none() && exists("[Content_Types].xml") && names.iter().any(|name| folders.iter().any(|folder| name.starts_with(folder))) {
+    if main.is_none()
+        && exists("[Content_Types].xml")
+        && names.iter().any(|name| folders.iter().any(|folder| name.starts_with(folder)))
+    {
         return Err(Error::invalid("the Office document lacks its main part").with_code("corrupt"));
     }
     Ok(main)

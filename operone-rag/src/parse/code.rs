@@ -73,17 +73,49 @@ pub(super) fn language_of_ending(ending: &str) -> Option<&'static Language> {
 
 /// Words by which a line of a language begins, or which only it has.
 const MARKS: [(&str, &[&str], &[&str]); 12] = [
-    ("rs", &["fn ", "pub fn ", "impl ", "use ", "let ", "let mut ", "pub struct ", "#[", "mod ", "match "], &["-> ", "::<", "&mut ", "=> "]),
-    ("py", &["def ", "class ", "import ", "from ", "elif ", "except", "@", "if __name__", "async def "], &["self.", "None", "):"]),
-    ("js", &["function ", "const ", "let ", "var ", "export ", "import ", "async function "], &["=> {", "===", "require(", "document.", "console."]),
-    ("ts", &["interface ", "export interface ", "type ", "export type ", "declare "], &[": string", ": number", "readonly "]),
-    ("java", &["package ", "import java", "public class ", "private ", "public ", "protected ", "@Override"], &["System.out", "new ", "throws "]),
-    ("c", &["#include", "#define", "#ifdef", "typedef ", "static ", "int ", "void ", "struct "], &["->", "NULL", "printf(", "sizeof("]),
-    ("cpp", &["template<", "template <", "namespace ", "using namespace", "#include <iostream>"], &["std::", "cout <<", "nullptr"]),
+    (
+        "rs",
+        &["fn ", "pub fn ", "impl ", "use ", "let ", "let mut ", "pub struct ", "#[", "mod ", "match "],
+        &["-> ", "::<", "&mut ", "=> "],
+    ),
+    (
+        "py",
+        &["def ", "class ", "import ", "from ", "elif ", "except", "@", "if __name__", "async def "],
+        &["self.", "None", "):"],
+    ),
+    (
+        "js",
+        &["function ", "const ", "let ", "var ", "export ", "import ", "async function "],
+        &["=> {", "===", "require(", "document.", "console."],
+    ),
+    (
+        "ts",
+        &["interface ", "export interface ", "type ", "export type ", "declare "],
+        &[": string", ": number", "readonly "],
+    ),
+    (
+        "java",
+        &["package ", "import java", "public class ", "private ", "public ", "protected ", "@Override"],
+        &["System.out", "new ", "throws "],
+    ),
+    (
+        "c",
+        &["#include", "#define", "#ifdef", "typedef ", "static ", "int ", "void ", "struct "],
+        &["->", "NULL", "printf(", "sizeof("],
+    ),
+    (
+        "cpp",
+        &["template<", "template <", "namespace ", "using namespace", "#include <iostream>"],
+        &["std::", "cout <<", "nullptr"],
+    ),
     ("go", &["package ", "func ", "import (", "type ", "defer "], &[":= ", "err != nil", "fmt."]),
     ("rb", &["require ", "module ", "attr_", "end", "puts "], &[" do |", "@"]),
     ("php", &["<?php", "namespace ", "public function "], &["$this->", "=> ", "$_"]),
-    ("sql", &["select ", "insert into ", "create table ", "update ", "alter table ", "from ", "where "], &["primary key", "not null", "varchar"]),
+    (
+        "sql",
+        &["select ", "insert into ", "create table ", "update ", "alter table ", "from ", "where "],
+        &["primary key", "not null", "varchar"],
+    ),
     ("sh", &["#!/bin/", "echo ", "export ", "fi", "done", "if [", "for "], &["$(", "${", "&& "]),
 ];
 
@@ -98,8 +130,12 @@ pub(super) fn language_of_content(text: &str) -> Option<&'static Language> {
         return language_of_ending("xml");
     }
     if let Some(program) = first.strip_prefix("#!/") {
-        let known = [("python", "py"), ("node", "js"), ("ruby", "rb"), ("perl", "pl"), ("php", "php"), ("sh", "sh")];
-        return known.iter().find(|(name, _)| program.contains(name)).and_then(|(_, ending)| language_of_ending(ending));
+        let known =
+            [("python", "py"), ("node", "js"), ("ruby", "rb"), ("perl", "pl"), ("php", "php"), ("sh", "sh")];
+        return known
+            .iter()
+            .find(|(name, _)| program.contains(name))
+            .and_then(|(_, ending)| language_of_ending(ending));
     }
     let mut fenced = false;
     let lines = text.lines().map(str::trim).filter(|line| {
@@ -107,7 +143,9 @@ pub(super) fn language_of_content(text: &str) -> Option<&'static Language> {
         !fenced && !line.is_empty()
     });
     let lines: Vec<&str> = lines.take(300).collect();
-    let is_code = |line: &&&str| line.ends_with([';', '{', '}']) || line.ends_with("):") || line.ends_with("*/") || starts_code(line);
+    let is_code = |line: &&&str| {
+        line.ends_with([';', '{', '}']) || line.ends_with("):") || line.ends_with("*/") || starts_code(line)
+    };
     if lines.len() < 3 || lines.iter().filter(is_code).count() * 5 < lines.len() * 2 {
         return None;
     }
@@ -116,8 +154,11 @@ pub(super) fn language_of_content(text: &str) -> Option<&'static Language> {
             .iter()
             .map(|line| {
                 let small = line.to_lowercase();
-                let begun = begins.iter().any(|mark| line.starts_with(mark) || mark.contains(' ') && small.starts_with(mark) && mark.len() > 4);
-                2 * usize::from(begun) + usize::from(holds.iter().any(|mark| line.contains(mark) || small.contains(mark)))
+                let begun = begins.iter().any(|mark| {
+                    line.starts_with(mark) || mark.contains(' ') && small.starts_with(mark) && mark.len() > 4
+                });
+                2 * usize::from(begun)
+                    + usize::from(holds.iter().any(|mark| line.contains(mark) || small.contains(mark)))
             })
             .sum()
     };
@@ -133,7 +174,8 @@ pub(super) fn language_of_content(text: &str) -> Option<&'static Language> {
 /// Beginnings that are code in nearly every language that has them, and not in prose.
 fn starts_code(line: &str) -> bool {
     const BEGINNINGS: [&str; 14] = [
-        "#include", "#define", "import ", "def ", "return ", "//", "/*", "@", "fn ", "func ", "const ", "let ", "var ", "self.",
+        "#include", "#define", "import ", "def ", "return ", "//", "/*", "@", "fn ", "func ", "const ",
+        "let ", "var ", "self.",
     ];
     BEGINNINGS.iter().any(|beginning| line.starts_with(beginning) && !line.ends_with('.'))
 }
@@ -145,7 +187,12 @@ pub(super) fn parse(media_type: &str, text: &str) -> Parsed {
     let mut lines = Vec::new();
     let mut start = 0;
     for line in text.split_inclusive('\n') {
-        lines.push(Line { start, end: start + line.trim_end().len(), indent: indent(line), closes: closes(line.trim()) });
+        lines.push(Line {
+            start,
+            end: start + line.trim_end().len(),
+            indent: indent(line),
+            closes: closes(line.trim()),
+        });
         start += line.len();
     }
     let mut blocks = Vec::new();
@@ -175,11 +222,18 @@ fn indent(line: &str) -> usize {
 }
 
 fn closes(line: &str) -> bool {
-    line.starts_with(['}', ')', ']']) || line.starts_with("</") || matches!(line.split([' ', ';', '(']).next(), Some("end" | "else" | "elif" | "#endif" | "fi" | "done"))
+    line.starts_with(['}', ')', ']'])
+        || line.starts_with("</")
+        || matches!(
+            line.split([' ', ';', '(']).next(),
+            Some("end" | "else" | "elif" | "#endif" | "fi" | "done")
+        )
 }
 
 fn divide(lines: &[Line], levels: usize, blocks: &mut Vec<Block>) {
-    let Some(base) = lines.iter().filter(|line| !line.is_blank()).map(|line| line.indent).min() else { return };
+    let Some(base) = lines.iter().filter(|line| !line.is_blank()).map(|line| line.indent).min() else {
+        return;
+    };
     let mut rest = lines;
     while let Some(first) = rest.iter().position(|line| !line.is_blank()) {
         rest = rest.get(first..).unwrap_or_default();
@@ -204,7 +258,8 @@ fn push(block: &[Line], base: usize, levels: usize, blocks: &mut Vec<Block>) {
     let from = blocks.len();
     let (_, body) = block.split_at(inside);
     // What closes the block goes with its last part.
-    let last = body.iter().rposition(|line| line.indent > base && !line.is_blank()).map_or(0, |last| last + 1);
+    let last =
+        body.iter().rposition(|line| line.indent > base && !line.is_blank()).map_or(0, |last| last + 1);
     divide(body.get(..last).unwrap_or_default(), levels - 1, blocks);
     if let Some(first) = blocks.get_mut(from) {
         first.start = start;
@@ -226,19 +281,36 @@ mod tests {
     #[test]
     fn functions_stay_whole_with_their_blank_lines() {
         let text = "use a;\nuse b;\n\n/// Doc.\nfn one() {\n    let x = 1;\n\n    x\n}\n\nfn two() {}\n";
-        assert_eq!(blocks(text), ["use a;\nuse b;", "/// Doc.\nfn one() {\n    let x = 1;\n\n    x\n}", "fn two() {}"]);
-        assert_eq!(blocks("def a():\n  x\n\n  y\n\n\nclass B:\n\n  z\n"), ["def a():\n  x\n\n  y", "class B:\n\n  z"]);
+        assert_eq!(
+            blocks(text),
+            ["use a;\nuse b;", "/// Doc.\nfn one() {\n    let x = 1;\n\n    x\n}", "fn two() {}"]
+        );
+        assert_eq!(
+            blocks("def a():\n  x\n\n  y\n\n\nclass B:\n\n  z\n"),
+            ["def a():\n  x\n\n  y", "class B:\n\n  z"]
+        );
         assert_eq!(blocks("if (a)\n{\n  b\n\n}\n\n} else {\n"), ["if (a)\n{\n  b\n\n}\n\n} else {"]);
         assert_eq!(blocks("\n \n  x\n"), ["  x"]);
     }
 
     #[test]
     fn a_long_class_is_divided_between_its_methods() {
-        let method = |name: &str| format!("    def {name}(self):\n        a = '{}'\n\n        return a\n", "x".repeat(700));
-        let text = format!("class C:\n    '''Doc.'''\n\n{}\n{}\n{}\nx = 1\n", method("one"), method("two"), method("three"));
+        let method = |name: &str| {
+            format!("    def {name}(self):\n        a = '{}'\n\n        return a\n", "x".repeat(700))
+        };
+        let text = format!(
+            "class C:\n    '''Doc.'''\n\n{}\n{}\n{}\nx = 1\n",
+            method("one"),
+            method("two"),
+            method("three")
+        );
         let blocks = blocks(&text);
         assert_eq!(blocks.len(), 5, "{blocks:#?}");
-        assert!(blocks[0].starts_with("class C:") && blocks[1].starts_with("    def one") && blocks[1].ends_with("return a"));
+        assert!(
+            blocks[0].starts_with("class C:")
+                && blocks[1].starts_with("    def one")
+                && blocks[1].ends_with("return a")
+        );
         assert!(blocks[3].starts_with("    def three"));
         assert_eq!(blocks[4], "x = 1");
     }
@@ -247,11 +319,28 @@ mod tests {
     fn languages_are_told_by_content() {
         let of = |text: &str| language_of_content(text).map(|language| language.media_type);
         assert_eq!(of("#!/usr/bin/env python3\nx"), Some("text/x-python"));
-        assert_eq!(of("use std::fmt;\n\nfn main() {\n    let x = 1;\n    println!(\"{x}\");\n}\n"), Some("text/x-rust"));
-        assert_eq!(of("import os\n\ndef main(x):\n    return os.path(x)\n\nclass A(B):\n    def f(self):\n        self.x = None\n"), Some("text/x-python"));
-        assert_eq!(of("package main\n\nimport \"fmt\"\n\nfunc main() {\n\tx := 1\n\tfmt.Println(x)\n}\n"), Some("text/x-go"));
-        assert_eq!(of("#include <stdio.h>\n\nint main(void) {\n  printf(\"x\");\n  return 0;\n}\n"), Some("text/x-c"));
-        assert_eq!(of("const a = require('x');\nfunction f(y) {\n  console.log(y);\n}\nmodule.exports = f;\n"), Some("text/javascript"));
+        assert_eq!(
+            of("use std::fmt;\n\nfn main() {\n    let x = 1;\n    println!(\"{x}\");\n}\n"),
+            Some("text/x-rust")
+        );
+        assert_eq!(
+            of(
+                "import os\n\ndef main(x):\n    return os.path(x)\n\nclass A(B):\n    def f(self):\n        self.x = None\n"
+            ),
+            Some("text/x-python")
+        );
+        assert_eq!(
+            of("package main\n\nimport \"fmt\"\n\nfunc main() {\n\tx := 1\n\tfmt.Println(x)\n}\n"),
+            Some("text/x-go")
+        );
+        assert_eq!(
+            of("#include <stdio.h>\n\nint main(void) {\n  printf(\"x\");\n  return 0;\n}\n"),
+            Some("text/x-c")
+        );
+        assert_eq!(
+            of("const a = require('x');\nfunction f(y) {\n  console.log(y);\n}\nmodule.exports = f;\n"),
+            Some("text/javascript")
+        );
         assert_eq!(of("Dear Ann,\n\nplease import the goods; they are here.\nReturn soon.\nBob\n"), None);
         assert_eq!(of("# Title\n\nText.\n\n```rust\nfn a() {}\nlet b;\n```\nMore text\nand more"), None);
     }

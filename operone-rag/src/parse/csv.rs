@@ -57,7 +57,9 @@ pub(super) fn separates(text: &str, least: usize) -> bool {
         for record in records.iter().filter(|record| record.len() > 1) {
             *counts.entry(record.len()).or_default() += 1;
         }
-        let Some((same, width)) = counts.into_iter().map(|(width, same)| (same, width)).max() else { return false };
+        let Some((same, width)) = counts.into_iter().map(|(width, same)| (same, width)).max() else {
+            return false;
+        };
         if least < 3 {
             return same >= least && !looks_like_code(text);
         }
@@ -66,7 +68,8 @@ pub(super) fn separates(text: &str, least: usize) -> bool {
         let letters: usize = values.iter().map(|value| value.len()).sum();
         // A table of Markdown, lines that end with the sign, and sentences with commas are no records.
         let is_framed = separator == '|' && text.trim_start().starts_with('|');
-        let is_told = same * 5 >= records.len() * 4 && filled * 3 >= records.len() * 4 && letters < filled * 40;
+        let is_told =
+            same * 5 >= records.len() * 4 && filled * 3 >= records.len() * 4 && letters < filled * 40;
         let is_wide = width > 2 || separator == '\t' || records.len() >= 5 && letters < filled * 20;
         same >= least && is_told && is_wide && !is_framed && !looks_like_code(text)
     })

@@ -70,7 +70,11 @@ pub(super) fn kind_of_text(name: &str, media_type: Option<&str>, text: &str) -> 
     }
     let named = kind_of_name(name).or_else(|| media_type.and_then(kind_of_media_type));
     if json::is_json(text) {
-        return if named == Some(Kind::JsonLines) && !text.trim().contains('\n') { Kind::JsonLines } else { Kind::Json };
+        return if named == Some(Kind::JsonLines) && !text.trim().contains('\n') {
+            Kind::JsonLines
+        } else {
+            Kind::Json
+        };
     }
     if json::are_json_lines(text, if named == Some(Kind::JsonLines) { 1 } else { 2 }) {
         return Kind::JsonLines;
@@ -190,10 +194,15 @@ fn is_html(bytes: &[u8]) -> bool {
         return opens("<html") || opens("<!doctype html");
     }
     // A part of a page, which is nothing but elements; Markdown may begin with one too.
-    let is_element = ["<head", "<body", "<div", "<p>", "<p ", "<table", "<h1", "<ul", "<section", "<article", "<main"];
+    let is_element =
+        ["<head", "<body", "<div", "<p>", "<p ", "<table", "<h1", "<ul", "<section", "<article", "<main"];
     let closed = ["</p>", "</div>", "</li>", "</td>", "</h1>", "</h2>", "</body>", "</head>"];
-    let is_markdown = begin.lines().any(|line| line.starts_with("# ") || line.starts_with("## ") || line.starts_with("```") || line.contains("]("));
-    is_element.iter().any(|mark| begin.starts_with(mark)) && closed.iter().any(|mark| opens(mark)) && !is_markdown
+    let is_markdown = begin.lines().any(|line| {
+        line.starts_with("# ") || line.starts_with("## ") || line.starts_with("```") || line.contains("](")
+    });
+    is_element.iter().any(|mark| begin.starts_with(mark))
+        && closed.iter().any(|mark| opens(mark))
+        && !is_markdown
 }
 
 /// A message as mail programs save it begins with fields that nobody writes by hand; where the name says that it is
@@ -205,7 +214,12 @@ fn is_mail(begin: &[u8], is_named: bool) -> bool {
     for line in lines.take_while(|line| !line.is_empty()) {
         match line.split_once(':') {
             _ if line.starts_with([' ', '\t']) && !fields.is_empty() => {}
-            Some((name, _)) if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') => fields.push(name),
+            Some((name, _))
+                if !name.is_empty()
+                    && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') =>
+            {
+                fields.push(name)
+            }
             _ => return false,
         }
     }
@@ -243,13 +257,21 @@ mod tests {
         let prose = "# Title\n\nSome text with a [link](x).\n\n- one\n- two\n\n```\ncode\n```\n";
         for name in ["a", "a.txt", "a.pdf", "a.md", "a.jsonl"] {
             assert_eq!(media(name, table), "Csv", "{name}");
-            assert_eq!(media(name, "[1, {\"a\": 2}]"), if name == "a.jsonl" { "JsonLines" } else { "Json" }, "{name}");
+            assert_eq!(
+                media(name, "[1, {\"a\": 2}]"),
+                if name == "a.jsonl" { "JsonLines" } else { "Json" },
+                "{name}"
+            );
             assert_eq!(media(name, "{\"a\": 1}\n{\"a\": 2}\n"), "JsonLines", "{name}");
         }
         for name in ["a", "a.txt", "a.pdf", "a.csv"] {
             assert_eq!(media(name, code), "text/x-rust", "{name}");
             assert_eq!(media(name, prose), "Markdown", "{name}");
-            assert_eq!(media(name, "Dear Ann,\nhow are you?\nBob"), if name == "a.csv" { "Csv" } else { "Plain" }, "{name}");
+            assert_eq!(
+                media(name, "Dear Ann,\nhow are you?\nBob"),
+                if name == "a.csv" { "Csv" } else { "Plain" },
+                "{name}"
+            );
         }
     }
 

@@ -13,7 +13,8 @@ pub(super) fn decode(bytes: &[u8], declared: Option<&str>) -> String {
         return decode_units(unit, bytes.get(length..).unwrap_or_default());
     }
     if bytes.windows(2).any(|pair| pair == b"\x1b$" || pair == b"\x1b(")
-        && let Some(text) = encoding_rs::ISO_2022_JP.decode_without_bom_handling_and_without_replacement(bytes)
+        && let Some(text) =
+            encoding_rs::ISO_2022_JP.decode_without_bom_handling_and_without_replacement(bytes)
     {
         return text.into_owned();
     }
@@ -115,13 +116,20 @@ fn wide(bytes: &[u8]) -> Option<Unit> {
         for c in text.chars() {
             all += 1;
             ascii += usize::from(c.is_ascii_alphanumeric() || c.is_ascii_whitespace());
-            let is_sign = c.is_ascii_punctuation() || matches!(c, '\u{a0}'..='\u{bf}' | '\u{2010}'..='\u{205e}' | '\u{3000}'..='\u{303f}' | '\u{ff00}'..='\u{ffef}');
+            let is_sign = c.is_ascii_punctuation()
+                || matches!(c, '\u{a0}'..='\u{bf}' | '\u{2010}'..='\u{205e}' | '\u{3000}'..='\u{303f}' | '\u{ff00}'..='\u{ffef}');
             known += usize::from(is_sign || c.is_alphanumeric() || matches!(c, ' ' | '\t' | '\r' | '\n'));
         }
         // A unit may be cut off at the end of the sample; marks above letters are rarer than letters.
-        (known > 0 && (all - known) * 10 <= all && ascii * 50 >= all && !text.contains(|c: char| c < '\t')).then_some(ascii)
+        (known > 0 && (all - known) * 10 <= all && ascii * 50 >= all && !text.contains(|c: char| c < '\t'))
+            .then_some(ascii)
     };
-    units.into_iter().filter_map(|unit| Some((plain(&unit)?, unit))).filter(|(ascii, _)| *ascii > 1).max_by_key(|(ascii, _)| *ascii).map(|(_, unit)| unit)
+    units
+        .into_iter()
+        .filter_map(|unit| Some((plain(&unit)?, unit)))
+        .filter(|(ascii, _)| *ascii > 1)
+        .max_by_key(|(ascii, _)| *ascii)
+        .map(|(_, unit)| unit)
 }
 
 fn decode_units(unit: Unit, bytes: &[u8]) -> String {
@@ -172,18 +180,51 @@ mod tests {
 
     /// A text in a language and the encodings that are in use for it.
     const LEGACY: [(&str, &[&str]); 14] = [
-        ("Viele Grüße aus München: die Straßen sind voll, und für 15 € gibt es schöne Äpfel. Nächste Woche fährt Jörg über die Brücke.", &["windows-1252"]),
-        ("La forêt était déjà très élégante; où êtes-vous allé cet été, à côté de la gare où le garçon a mangé ?", &["iso-8859-1", "windows-1252"]),
-        ("Příliš žluťoučký kůň úpěl ďábelské ódy. Dnes je krásný den a všichni jsou spokojeni se svou prací.", &["iso-8859-2", "windows-1250"]),
-        ("Zażółć gęślą jaźń, a potem idź do sklepu po chleb i mleko, bo jutro będzie święto i wszystko zamknięte.", &["iso-8859-2", "windows-1250"]),
-        ("Все люди рождаются свободными и равными в своем достоинстве и правах. Они наделены разумом и совестью.", &["windows-1251", "koi8-r", "iso-8859-5", "ibm866"]),
-        ("Όλοι οι άνθρωποι γεννιούνται ελεύθεροι και ίσοι στην αξιοπρέπεια και τα δικαιώματα.", &["windows-1253", "iso-8859-7"]),
-        ("Bütün insanlar hür, haysiyet ve haklar bakımından eşit doğarlar. Akıl ve vicdana sahiptirler ve birbirlerine karşı kardeşlik.", &["windows-1254"]),
-        ("כל בני האדם נולדו בני חורין ושווים בערכם ובזכויותיהם. כולם חוננו בתבונה ובמצפון.", &["windows-1255", "iso-8859-8"]),
-        ("يولد جميع الناس أحرارا متساوين في الكرامة والحقوق. وقد وهبوا عقلا وضميرا.", &["windows-1256", "iso-8859-6"]),
+        (
+            "Viele Grüße aus München: die Straßen sind voll, und für 15 € gibt es schöne Äpfel. Nächste Woche fährt Jörg über die Brücke.",
+            &["windows-1252"],
+        ),
+        (
+            "La forêt était déjà très élégante; où êtes-vous allé cet été, à côté de la gare où le garçon a mangé ?",
+            &["iso-8859-1", "windows-1252"],
+        ),
+        (
+            "Příliš žluťoučký kůň úpěl ďábelské ódy. Dnes je krásný den a všichni jsou spokojeni se svou prací.",
+            &["iso-8859-2", "windows-1250"],
+        ),
+        (
+            "Zażółć gęślą jaźń, a potem idź do sklepu po chleb i mleko, bo jutro będzie święto i wszystko zamknięte.",
+            &["iso-8859-2", "windows-1250"],
+        ),
+        (
+            "Все люди рождаются свободными и равными в своем достоинстве и правах. Они наделены разумом и совестью.",
+            &["windows-1251", "koi8-r", "iso-8859-5", "ibm866"],
+        ),
+        (
+            "Όλοι οι άνθρωποι γεννιούνται ελεύθεροι και ίσοι στην αξιοπρέπεια και τα δικαιώματα.",
+            &["windows-1253", "iso-8859-7"],
+        ),
+        (
+            "Bütün insanlar hür, haysiyet ve haklar bakımından eşit doğarlar. Akıl ve vicdana sahiptirler ve birbirlerine karşı kardeşlik.",
+            &["windows-1254"],
+        ),
+        (
+            "כל בני האדם נולדו בני חורין ושווים בערכם ובזכויותיהם. כולם חוננו בתבונה ובמצפון.",
+            &["windows-1255", "iso-8859-8"],
+        ),
+        (
+            "يولد جميع الناس أحرارا متساوين في الكرامة والحقوق. وقد وهبوا عقلا وضميرا.",
+            &["windows-1256", "iso-8859-6"],
+        ),
         ("Tất cả mọi người sinh ra đều được tự do và bình đẳng về nhân phẩm và quyền.", &[]),
-        ("すべての人間は、生まれながらにして自由であり、かつ、尊厳と権利とについて平等である。", &["shift_jis", "euc-jp", "iso-2022-jp"]),
-        ("人人生而自由，在尊严和权利上一律平等。他们赋有理性和良心，并应以兄弟关系的精神相对待。", &["gb18030", "gbk"]),
+        (
+            "すべての人間は、生まれながらにして自由であり、かつ、尊厳と権利とについて平等である。",
+            &["shift_jis", "euc-jp", "iso-2022-jp"],
+        ),
+        (
+            "人人生而自由，在尊严和权利上一律平等。他们赋有理性和良心，并应以兄弟关系的精神相对待。",
+            &["gb18030", "gbk"],
+        ),
         ("人人生而自由，在尊嚴和權利上一律平等。他們賦有理性和良心，並應以兄弟關係的精神相對待。", &["big5"]),
         ("모든 인간은 태어날 때부터 자유로우며 그 존엄과 권리에 있어 동등하다.", &["euc-kr"]),
     ];

@@ -1,6 +1,6 @@
 //! EPUB books: the chapters in reading order, each with its headings.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use operone_core::clock::Period;
 use operone_core::source::Parsed;
@@ -30,7 +30,9 @@ pub(super) fn parse(archive: &mut Archive<'_>, limits: &ParseLimits) -> Result<P
         None => HashMap::new(),
     };
     let mut assembly = Assembly::new("application/epub+zip", limits);
-    for entry in &book.spine {
+    let mut read = HashSet::new();
+    // A chapter is read once, however often it is named.
+    for entry in book.spine.iter().filter(|entry| read.insert(entry.as_str())) {
         // A chapter that is missing is missing; the others are there.
         let Some(page) = archive.read(entry)? else { continue };
         let chapter = html::parse(&with_end_tags(&decode_xml(page)))?;
@@ -43,7 +45,8 @@ pub(super) fn parse(archive: &mut Archive<'_>, limits: &ParseLimits) -> Result<P
         assembly.append(&chapter, 0);
     }
     assembly.set_title(book.title.as_deref());
-    assembly.set_date(book.date.as_deref().and_then(|date| Period::parse(date).ok()).map(|period| period.first));
+    assembly
+        .set_date(book.date.as_deref().and_then(|date| Period::parse(date).ok()).map(|period| period.first));
     assembly.finish()
 }
 
@@ -126,7 +129,8 @@ fn refuse_encrypted(archive: &mut Archive<'_>, book: &Book) -> Result<()> {
         }
     })?;
     if is_encrypted {
-        return Err(Error::invalid("the book is encrypted: it is under digital rights management").with_code("encrypted"));
+        return Err(Error::invalid("the book is encrypted: it is under digital rights management")
+            .with_code("encrypted"));
     }
     Ok(())
 }
@@ -179,7 +183,11 @@ fn with_end_tags(page: &str) -> String {
         let tag = before.rfind('<').and_then(|begin| before.get(begin + 1..)).unwrap_or_default();
         let name = tag.split(|c: char| c.is_whitespace() || c == '>').next().unwrap_or_default();
         text.push_str(before);
-        if name.is_empty() || tag.contains('>') || VOID.contains(&name) || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        if name.is_empty()
+            || tag.contains('>')
+            || VOID.contains(&name)
+            || !name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        {
             text.push_str("/>");
         } else {
             text.push_str("></");
@@ -197,7 +205,8 @@ mod tests {
     use super::super::zip_archive::pack;
     use super::*;
 
-    const CONTAINER: &str = "<container><rootfiles><rootfile full-path='OPS/book.opf'/></rootfiles></container>";
+    const CONTAINER: &str =
+        "<container><rootfiles><rootfile full-path='OPS/book.opf'/></rootfiles></container>";
     const PACKAGE: &str = "<package><metadata><dc:title>The Book</dc:title><dc:date>2001-02-03</dc:date></metadata><manifest>\
                            <item id='n' href='nav.xhtml' properties='nav'/><item id='a' href='text/a%20b.xhtml'/><item id='b' href='text/b.xhtml'/>\
                            </manifest><spine><itemref idref='n'/><itemref idref='b'/><itemref idref='a'/><itemref idref='missing'/></spine></package>";
@@ -209,7 +218,10 @@ mod tests {
                 ("META-INF/container.xml", CONTAINER),
                 ("OPS/book.opf", PACKAGE),
                 ("OPS/nav.xhtml", NAV),
-                ("OPS/text/a b.xhtml", "<html><head><title/></head><body><h2>Own</h2><p>Two.</p></body></html>"),
+                (
+                    "OPS/text/a b.xhtml",
+                    "<html><head><title/></head><body><h2>Own</h2><p>Two.</p></body></html>",
+                ),
                 ("OPS/text/b.xhtml", "<html><head><title/></head><body><p>One.<a id='x'/></p></body></html>"),
             ],
             extra,
@@ -223,7 +235,8 @@ mod tests {
     fn chapters_come_in_the_order_of_the_spine() {
         let parsed = read(&[]).unwrap();
         assert_eq!(parsed.text, "First\n\nOne.\n\n## Own\n\nTwo.");
-        let headings: Vec<(u8, &str)> = parsed.headings.iter().map(|one| (one.level, one.title.as_str())).collect();
+        let headings: Vec<(u8, &str)> =
+            parsed.headings.iter().map(|one| (one.level, one.title.as_str())).collect();
         assert_eq!(headings, [(1, "First"), (2, "Own")]);
         assert_eq!(parsed.title.as_deref(), Some("The Book"));
         assert_eq!(parsed.date.unwrap().to_string(), "2001-02-03T00:00:00Z");
@@ -231,7 +244,11 @@ mod tests {
 
     #[test]
     fn encrypted_chapters_are_refused_and_obfuscated_fonts_are_not() {
-        let encryption = |uri: &str| format!("<encryption><EncryptedData><CipherData><CipherReference URI='{uri}'/></CipherData></EncryptedData></encryption>");
+        let encryption = |uri: &str| {
+            format!(
+                "<encryption><EncryptedData><CipherData><CipherReference URI='{uri}'/></CipherData></EncryptedData></encryption>"
+            )
+        };
         let font = encryption("OPS/font.otf");
         assert!(read(&[("META-INF/encryption.xml", &font)]).is_ok());
         let chapter = encryption("OPS/text/b.xhtml");

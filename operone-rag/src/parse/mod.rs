@@ -50,7 +50,7 @@ pub use limits::ParseLimits;
 /// The stack of a thread that parses; documents nest.
 const STACK: usize = 64 * 1024 * 1024;
 
-/// Reads PDF, DOCX, HTML, Markdown, CSV, plain text and source code in this process. Clones share the limit of how
+/// Reads the formats of `docs/formats.md` in this process. Clones share the limit of how
 /// many are parsed at once.
 ///
 /// Each document is parsed on a thread of its own. A panic there is an error with code `corrupt`. A thread cannot be
@@ -66,7 +66,7 @@ pub struct DocumentParser {
 
 impl DocumentParser {
     /// Names the rules by which text is read; texts of another id may differ.
-    pub const ID: &'static str = "parse-1";
+    pub const ID: &'static str = "parse-2";
 
     /// A parser within `limits`.
     pub fn new(limits: ParseLimits) -> Self {
@@ -168,7 +168,8 @@ fn read(document: &Fetched, limits: &ParseLimits, inside: usize) -> Result<Parse
         return Err(empty("the document has no text"));
     }
     if parsed.text.len() > limits.text {
-        return Err(Error::invalid(format!("the document gives more than {} bytes of text", limits.text)).with_code("too_large"));
+        return Err(Error::invalid(format!("the document gives more than {} bytes of text", limits.text))
+            .with_code("too_large"));
     }
     Ok(parsed)
 }

@@ -171,7 +171,9 @@ mod tests {
 
     fn shape(kind: &str, text: &str) -> String {
         let holder = if kind.is_empty() { String::new() } else { format!("<p:ph type='{kind}'/>") };
-        format!("<p:sp><p:nvPr>{holder}</p:nvPr><p:txBody><a:p><a:r><a:t>{text}</a:t></a:r></a:p></p:txBody></p:sp>")
+        format!(
+            "<p:sp><p:nvPr>{holder}</p:nvPr><p:txBody><a:p><a:r><a:t>{text}</a:t></a:r></a:p></p:txBody></p:sp>"
+        )
     }
 
     fn slide(shapes: &str) -> String {
@@ -180,11 +182,24 @@ mod tests {
 
     #[test]
     fn slides_are_pages_in_the_order_of_the_show() {
-        let cell = |text: &str| format!("<a:tc><a:txBody><a:p><a:r><a:t>{text}</a:t></a:r></a:p></a:txBody></a:tc>");
-        let table = format!("<a:tbl><a:tr>{}{}</a:tr><a:tr>{}{}</a:tr></a:tbl>", cell("Team"), cell("Cups"), cell("Blues"), cell("1"));
-        let first = slide(&format!("{}{}{}{table}", shape("body", "Second slide"), shape("title", "Numbers"), shape("sldNum", "7")));
+        let cell =
+            |text: &str| format!("<a:tc><a:txBody><a:p><a:r><a:t>{text}</a:t></a:r></a:p></a:txBody></a:tc>");
+        let table = format!(
+            "<a:tbl><a:tr>{}{}</a:tr><a:tr>{}{}</a:tr></a:tbl>",
+            cell("Team"),
+            cell("Cups"),
+            cell("Blues"),
+            cell("1")
+        );
+        let first = slide(&format!(
+            "{}{}{}{table}",
+            shape("body", "Second slide"),
+            shape("title", "Numbers"),
+            shape("sldNum", "7")
+        ));
         let second = slide(&shape("", "Opening"));
-        let notes = format!("<p:notes xmlns:p='p'>{}{}</p:notes>", shape("body", "Say hello"), shape("sldNum", "1"));
+        let notes =
+            format!("<p:notes xmlns:p='p'>{}{}</p:notes>", shape("body", "Say hello"), shape("sldNum", "1"));
         let linked = "<Relationships><Relationship Id='r' Type='http://x/notesSlide' Target='../notesSlides/n.xml'/></Relationships>";
         let bytes = pack(&[
             ("ppt/presentation.xml", PRESENTATION),
@@ -197,7 +212,10 @@ mod tests {
         let limits = ParseLimits::default();
         let mut archive = Archive::open(&bytes, &limits).unwrap();
         let parsed = parse(&mut archive, "ppt/presentation.xml", &limits).unwrap();
-        assert_eq!(parsed.text, "Opening\n\nNotes: Say hello\n\nNumbers\n\nSecond slide\n\nTeam | Cups\nBlues | 1");
+        assert_eq!(
+            parsed.text,
+            "Opening\n\nNotes: Say hello\n\nNumbers\n\nSecond slide\n\nTeam | Cups\nBlues | 1"
+        );
         assert_eq!(parsed.pages, [PageStart { page: 1, start: 0 }, PageStart { page: 2, start: 27 }]);
         assert_eq!(parsed.headings[0].title, "Numbers");
         assert_eq!(parsed.blocks.last().unwrap().kind, BlockKind::Table);

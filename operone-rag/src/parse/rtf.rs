@@ -1,9 +1,9 @@
 //! Rich text: its words, without what describes them.
 
 use encoding_rs::Encoding;
+use operone_core::Error;
 use operone_core::Result;
 use operone_core::source::{BlockKind, Parsed};
-use operone_core::Error;
 
 use super::ParseLimits;
 use super::assemble::{Assembly, clean, one_line};
@@ -14,13 +14,41 @@ const MAX_DEPTH: usize = 1000;
 
 /// Groups that hold no text of the document.
 const SKIPPED: [&str; 20] = [
-    "fonttbl", "colortbl", "stylesheet", "info", "pict", "object", "themedata", "datastore", "listtable", "listoverridetable",
-    "rsidtbl", "generator", "xmlnstbl", "fldinst", "latentstyles", "filetbl", "revtbl", "header", "footer", "bkmkstart",
+    "fonttbl",
+    "colortbl",
+    "stylesheet",
+    "info",
+    "pict",
+    "object",
+    "themedata",
+    "datastore",
+    "listtable",
+    "listoverridetable",
+    "rsidtbl",
+    "generator",
+    "xmlnstbl",
+    "fldinst",
+    "latentstyles",
+    "filetbl",
+    "revtbl",
+    "header",
+    "footer",
+    "bkmkstart",
 ];
 
 /// Reads rich text: its paragraphs, and the rows of its tables.
 pub(super) fn parse(bytes: &[u8], limits: &ParseLimits) -> Result<Parsed> {
-    let mut reader = Reader { assembly: Assembly::new("application/rtf", limits), groups: vec![Group { is_skipped: false, unicode_skip: 1 }], page: None, raw: Vec::new(), text: String::new(), row: Vec::new(), in_table: false, rows: false, pending_skip: 0 };
+    let mut reader = Reader {
+        assembly: Assembly::new("application/rtf", limits),
+        groups: vec![Group { is_skipped: false, unicode_skip: 1 }],
+        page: None,
+        raw: Vec::new(),
+        text: String::new(),
+        row: Vec::new(),
+        in_table: false,
+        rows: false,
+        pending_skip: 0,
+    };
     let mut rest = bytes;
     while let Some((first, after)) = rest.split_first() {
         rest = reader.token(*first, after)?;
@@ -86,7 +114,9 @@ impl Reader {
             match (first, rest) {
                 (b'\'', [high, low, rest @ ..]) => {
                     let digits = [*high, *low];
-                    let byte = std::str::from_utf8(&digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
+                    let byte = std::str::from_utf8(&digits)
+                        .ok()
+                        .and_then(|digits| u8::from_str_radix(digits, 16).ok());
                     byte.into_iter().for_each(|byte| self.byte(byte));
                     return rest;
                 }
@@ -101,7 +131,11 @@ impl Reader {
         }
         let length = after.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
         let (word, rest) = after.split_at(length);
-        let digits = rest.iter().enumerate().take_while(|(at, byte)| byte.is_ascii_digit() || *at == 0 && **byte == b'-').count();
+        let digits = rest
+            .iter()
+            .enumerate()
+            .take_while(|(at, byte)| byte.is_ascii_digit() || *at == 0 && **byte == b'-')
+            .count();
         let (number, rest) = rest.split_at(digits);
         let number = std::str::from_utf8(number).ok().and_then(|number| number.parse::<i64>().ok());
         let mut rest = rest.strip_prefix(b" ").unwrap_or(rest);

@@ -71,7 +71,9 @@ impl Table {
     fn write(&mut self, assembly: &mut Assembly, row: &[(usize, String)]) {
         let mut line = String::new();
         let is_head = row.len() == self.names.len()
-            && row.iter().all(|(column, value)| self.names.get(column).is_some_and(|name| *name == name_of(value)));
+            && row
+                .iter()
+                .all(|(column, value)| self.names.get(column).is_some_and(|name| *name == name_of(value)));
         for (column, value) in row {
             let value = one_line(value);
             if value.is_empty() {
@@ -110,8 +112,10 @@ fn names(sample: &[Row]) -> Option<usize> {
     let index = sample.iter().position(is_whole)?;
     let names = sample.get(index)?;
     let words = names.iter().all(|(_, name)| !is_number(name));
-    let different =
-        names.iter().enumerate().all(|(at, (_, name))| !names.iter().take(at).any(|(_, other)| other == name));
+    let different = names
+        .iter()
+        .enumerate()
+        .all(|(at, (_, name))| !names.iter().take(at).any(|(_, other)| other == name));
     (words && different && index + 1 < sample.len()).then_some(index)
 }
 
@@ -130,7 +134,10 @@ mod tests {
         let mut assembly = Assembly::new("text/csv", &ParseLimits::default());
         let mut table = Table::default();
         for row in rows {
-            assert!(table.row(&mut assembly, row.iter().map(|(column, value)| (*column, (*value).to_owned())).collect()));
+            assert!(table.row(
+                &mut assembly,
+                row.iter().map(|(column, value)| (*column, (*value).to_owned())).collect()
+            ));
         }
         table.finish(&mut assembly);
         assembly.finish().unwrap()

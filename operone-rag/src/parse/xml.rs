@@ -84,7 +84,6 @@ pub(super) fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> 
 /// The id by which an element points to a part of an Office document; it has an `id` of its own beside it.
 pub(super) fn relationship(element: &BytesStart<'_>) -> Option<String> {
     let is_id = |key: &str| key.split_once(':').is_some_and(|(_, local)| local == "id");
-    let attribute =
-        element.attributes().with_checks(false).flatten().find(|one| is_id(one.key.as_ref()))?;
+    let attribute = element.attributes().with_checks(false).flatten().find(|one| is_id(one.key.as_ref()))?;
     attribute.normalized_value(XmlVersion::Implicit1_0).ok().map(|value| value.into_owned())
 }

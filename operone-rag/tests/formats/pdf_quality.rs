@@ -41,7 +41,10 @@ mod with_data {
     fn words(text: &str) -> Vec<String> {
         let text: String = text.nfkc().flat_map(char::to_lowercase).filter(|c| *c != '\u{ad}').collect();
         let text = text.replace("-\n", "").replace("\u{2010}\n", "");
-        text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+        text.split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     fn common(ours: &[String], others: &[String]) -> usize {

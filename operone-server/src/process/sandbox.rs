@@ -83,3 +83,18 @@ impl Held {
         self.watched.exceeded().or_else(refused)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_cannot_be_tried_is_not_said_to_be_enforced() {
+        let sandbox = Sandbox::prepare(Path::new("/nowhere/operone-server")).await;
+        assert!(!sandbox.enforces(Limits::default().with_ram(64 << 20)));
+        assert!(sandbox.enforces(Limits::default()), "no limit needs no enforcement");
+        let layers = sandbox.probe().layers.iter().filter(|(name, _)| name.as_str() != "cgroup");
+        assert!(layers.clone().count() > 5 && layers.clone().all(|(_, layer)| layer.reason.is_some()));
+        assert_eq!(sandbox.enforced(Limits::default()).get("network").map(String::as_str), Some("none"));
+    }
+}

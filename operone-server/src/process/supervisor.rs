@@ -135,7 +135,7 @@ impl Processes {
         let Restored { spec, run, resolved, .. } = self.services.restore(&claimed.work).await?;
         let tenant = &claimed.work.new.tenant;
         let model = self.capabilities.model(&spec);
-        let remote = self.capabilities.tools_of_server(tenant, &spec)?;
+        let remote = self.capabilities.tools_of_server(tenant, &spec).await?;
         let start = Start {
             tenant: tenant.clone(),
             agent: claimed.work.new.agent.clone(),

@@ -37,7 +37,7 @@ pub(super) async fn info(State(parts): State<Parts>, Tenant(tenant): Tenant) -> 
     let tools: Map<String, Value> = catalogue
         .into_iter()
         .map(|(capability, specs)| {
-            (capability.to_owned(), specs.into_iter().map(|spec| Value::String(spec.name)).collect())
+            (capability, specs.into_iter().map(|spec| Value::String(spec.name)).collect())
         })
         .collect();
     Ok(Json(parts.info.body(Value::Object(tools))))

@@ -52,7 +52,10 @@ pub(super) async fn ingest_batch(
 }
 
 /// What was asked for; the rest is what suits the embedder. An overlap that was not asked for gives way to a small size.
-pub(crate) fn chunk_options(parts: &Parts, asked: &IngestOptions) -> operone_core::Result<Option<ChunkOptions>> {
+pub(crate) fn chunk_options(
+    parts: &Parts,
+    asked: &IngestOptions,
+) -> operone_core::Result<Option<ChunkOptions>> {
     if asked.chunk_size.is_none() && asked.overlap.is_none() {
         return Ok(None);
     }

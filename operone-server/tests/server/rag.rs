@@ -146,6 +146,51 @@ fn documents_are_listed_and_removed_with_what_was_found_in_them() {
 }
 
 #[test]
+fn a_query_says_how_hits_are_found_and_shown() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let wing =
+        (0..12).map(|number| format!("Part {number} of the wing text.")).collect::<Vec<_>>().join("\n\n");
+    let wing = file(data.path(), "wing.txt", &wing);
+    let cat = file(data.path(), "cat.txt", "A cat, no bird.");
+    let source = |path: &std::path::Path| json!({"source": format!("file://{}", path.display())});
+    let body =
+        json!({"documents": [source(&wing), source(&cat)], "options": {"chunk_size": 8, "overlap": 2}});
+    let job = server.post("/rag/ingest/batch", body).json();
+    server.wait_for_job(job["job_id"].as_str().unwrap());
+    let hits = |options: Value| {
+        let mut body = json!({"query": "wing part", "top_k": 4});
+        body.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+        let answer = server.post("/rag/query", body);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["results"].as_array().unwrap().clone()
+    };
+    let length = |hit: &Value| hit["content"].as_str().unwrap().len() as u64;
+    let plain = hits(json!({}));
+    assert_eq!(plain.len(), 4);
+    let grown = hits(json!({"context": 40}));
+    assert!(length(&grown[0]) > 2 * length(&plain[0]), "{grown:?}");
+    for hit in plain.iter().chain(&grown) {
+        let source = &hit["source"];
+        assert_eq!(source["end"].as_u64().unwrap() - source["start"].as_u64().unwrap(), length(hit));
+    }
+    assert_eq!(hits(json!({"per_document": 1, "mode": "lexical"})).len(), 1);
+    assert!(hits(json!({"mode": "dense", "per_document": 1})).len() == 2, "the nearest, however far");
+    assert!(!hits(json!({"mmr": 0.5, "rerank": false, "near_duplicates": "drop"})).is_empty());
+    for (body, code, pointer) in [
+        (json!({"query": "x", "mmr": 2}), "invalid_mmr", "/mmr"),
+        (json!({"query": "x", "context": 0}), "invalid_context", "/context"),
+        (json!({"query": "x", "per_document": 0}), "invalid_per_document", "/per_document"),
+        (json!({"query": "x", "top_k": 0}), "invalid_top_k", "/top_k"),
+    ] {
+        let answer = server.post("/rag/query", body);
+        assert_eq!((answer.status, &answer.json()["code"]), (422, &json!(code)));
+        assert_eq!(answer.json()["errors"][0]["pointer"], pointer);
+    }
+    assert_eq!(server.post("/rag/query", json!({"query": "x", "mode": "sparse"})).status, 422);
+}
+
+#[test]
 fn a_job_is_shown_in_pages() {
     let data = folder();
     let server = Server::start(data.path());

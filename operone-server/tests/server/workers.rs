@@ -1,7 +1,9 @@
 //! Runs in processes of their own.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -11,15 +13,114 @@ fn command_line(pid: u64) -> Option<String> {
     std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok().filter(|line| !line.is_empty())
 }
 
-/// A worker of this server that is running now, other than its parsers.
+/// A worker of this server that is running now.
 fn worker_of(server: &Server) -> Option<u64> {
+    child_of(server, "worker")
+}
+
+/// A process that this server has started to do something.
+fn child_of(server: &Server, task: &str) -> Option<u64> {
     let mut children = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let pid: u64 = entry.ok()?.file_name().to_str()?.parse().ok()?;
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let parent: u32 = stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()?;
         (parent == server.pid()).then_some(pid)
     });
-    children.find(|pid| command_line(*pid).is_some_and(|line| line.contains("worker")))
+    children.find(|pid| command_line(*pid).is_some_and(|line| line.split('\0').nth(1) == Some(task)))
+}
+
+/// By what the kernel says of a process: it gains no rights, and its system calls are filtered.
+#[cfg(target_os = "linux")]
+fn assert_shut_off(status: &str) {
+    let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    assert_eq!((line("NoNewPrivs:"), line("Seccomp:")), (Some("1"), Some("2")), "{status}");
+}
+
+/// A model service that talks without end. Gives its URL.
+fn talkative_model() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                let _ = connection.read(&mut [0; 16_384]);
+                let part = json!({"choices": [{"index": 0, "delta": {"content": "word ".repeat(100_000)}}]});
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+                let _ = connection.write_all(head.as_bytes());
+                while connection.write_all(format!("data: {part}\n\n").as_bytes()).is_ok() {}
+            });
+        }
+    });
+    url
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_worker_that_needs_more_memory_than_it_has_ends_its_run() {
+    let data = folder();
+    let model = talkative_model();
+    let server = Server::start_with(data.path(), &[], &[("OPENAI_BASE_URL", model.as_str())]);
+    let resources = json!({"cpu": "1", "ram": "64MB"});
+    let agent_id = server.create_agent(json!({"goal": "x", "capabilities": ["ai"], "resources": resources}));
+    server.post(&format!("/agents/{agent_id}/start"), json!({}));
+    let pid = wait_until(|| worker_of(&server));
+    wait_until(|| command_line(pid).is_none().then_some(()));
+    let died = Instant::now();
+    let agent = server.wait_for_agent(&agent_id);
+    assert!(died.elapsed() < Duration::from_secs(1), "known after {:?}", died.elapsed());
+    assert_eq!(
+        (&agent["status"], &agent["error"]["code"]),
+        (&json!("failed"), &json!("resource_exceeded")),
+        "{agent}"
+    );
+    let events = server.durable_events(&format!("/agents/{agent_id}/events"), &[]);
+    let end = events.last().unwrap();
+    assert_eq!((end.name.as_str(), &end.data["error"]["code"]), ("end", &json!("resource_exceeded")));
+    assert!(worker_of(&server).is_none(), "it is tried again");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_parser_is_shut_off() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let document = file(data.path(), "a.md", "# Title\n\nSome text.");
+    assert_eq!(server.ingest(&[&document])["status"], "completed");
+    let pid = child_of(&server, "parse").expect("there is no parser");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    assert_shut_off(&status);
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max data size")).unwrap();
+    assert!(line.contains(&(1_u64 << 30).to_string()), "{limits}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_server_says_what_is_enforced() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let info = server.get("/info").json();
+    let layers = &info["sandbox"]["layers"];
+    for layer in ["affinity", "rlimit_data", "seccomp", "watchdog"] {
+        assert_eq!(layers[layer], json!({"active": true}), "{layer}");
+    }
+    let abi = info["sandbox"]["landlock_abi"].as_i64().unwrap_or(0);
+    assert_eq!(layers["landlock_files"]["active"], abi >= 1);
+    assert_eq!(layers["landlock_tcp"]["active"], abi >= 4);
+    let enforced = |resources: Value| {
+        let body = json!({"goal": "x", "resources": resources, "require_enforcement": true});
+        let answer = server.post("/agents", body);
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()["enforced"].clone()
+    };
+    let half = enforced(json!({"cpu": "0.5"}));
+    assert!(half["cpu"].as_str().unwrap().contains("affinity") && half["ram"].is_null(), "{half}");
+    assert_eq!(half["files"], if abi >= 1 { "landlock" } else { "none" });
+    assert_eq!(half["network"], if abi >= 4 { "seccomp+landlock" } else { "seccomp" });
+
+    let output = crate::support::command(data.path(), &["check"], &[]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("fence          seccomp: yes"), "{said}");
 }
 
 #[test]
@@ -96,8 +197,10 @@ fn an_agent_with_resources_runs_under_its_limits() {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let cores = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
     assert!(cores.parse::<u32>().is_ok(), "more than one core: {cores}");
-    let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    // Nobody but root may read it.
+    let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     assert!(environ.is_empty(), "{}", String::from_utf8_lossy(&environ));
+    assert_shut_off(&status);
 
     let answer = server.post(&format!("/agents/{agent_id}/cancel"), json!({}));
     assert_eq!(answer.status, 202);

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
+use rustix::fs::{CWD, RenameFlags};
 use tempfile::TempDir;
 
 use crate::attempts::{self, Case, Place, Unfenced};
@@ -29,7 +33,7 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().canonicalize().unwrap();
         let (root, outside) = (path.join("root"), path.join("outside"));
-        fs::create_dir(&root).unwrap();
+        fs::create_dir_all(root.join("folder")).unwrap();
         fs::create_dir_all(outside.join("empty")).unwrap();
         fs::write(root.join("inside.txt"), "inside").unwrap();
         fs::write(outside.join("secret.txt"), "secret").unwrap();
@@ -54,8 +58,24 @@ impl Scene {
     fn attempt(&self, how: &str, case: &Case) -> Result<i32, String> {
         let mut command = doing(&format!("{how} {}", case.name));
         self.place.tell(&mut command);
-        let output = command.output().unwrap();
+        let (ended, end) = channel::<()>();
+        let output = std::thread::scope(|scope| {
+            if case.name.contains("race") {
+                scope.spawn(move || self.swap(&end));
+            }
+            let output = command.output().unwrap();
+            drop(ended);
+            output
+        });
         output.status.code().ok_or_else(|| format!("{:?}", output.status.signal()))
+    }
+
+    /// Swaps the door and the empty folder until the end.
+    fn swap(&self, end: &Receiver<()>) {
+        let (folder, door) = (self.place.root.join("folder"), self.place.root.join("door"));
+        while end.recv_timeout(Duration::from_micros(100)) == Err(RecvTimeoutError::Timeout) {
+            rustix::fs::renameat_with(CWD, &folder, CWD, &door, RenameFlags::EXCHANGE).unwrap();
+        }
     }
 
     /// What is outside: names, contents, modes and owners.
@@ -63,24 +83,11 @@ impl Scene {
         let seen = fs::read_dir(&self.place.outside).unwrap().map(|entry| {
             let path = entry.unwrap().path();
             let data = fs::symlink_metadata(&path).unwrap();
-            let (mode, owner) = std::os::unix::fs::MetadataExt::mode(&data).pipe(|mode| (mode, owner(&path)));
-            (path.clone(), (data.len(), mode, owner, fs::read_to_string(path).unwrap_or_default()))
+            let content = fs::read_to_string(&path).unwrap_or_default();
+            (path, (data.len(), data.mode(), data.uid(), content))
         });
         seen.collect()
     }
-}
-
-/// Applies a function to a value.
-trait Pipe: Sized {
-    fn pipe<T>(self, to: impl FnOnce(Self) -> T) -> T {
-        to(self)
-    }
-}
-
-impl Pipe for u32 {}
-
-fn owner(path: &Path) -> u32 {
-    std::os::unix::fs::MetadataExt::uid(&fs::symlink_metadata(path).unwrap())
 }
 
 fn is_root() -> bool {

@@ -50,8 +50,10 @@ pub(crate) fn break_one(name: &str) {
             Limits::default().with_cpu(millicores).apply().unwrap();
             fence(&Files::None).unwrap();
             for _ in 0..4 {
-                std::thread::spawn(|| loop {
-                    std::hint::spin_loop();
+                std::thread::spawn(|| {
+                    loop {
+                        std::hint::spin_loop();
+                    }
                 });
             }
             std::thread::sleep(Duration::from_secs(60));
@@ -138,7 +140,10 @@ fn four_threads_get_no_more_than_the_limit() {
 #[test]
 fn a_process_goes_on_when_it_is_no_longer_watched() {
     let (watched, mut child) = started("spin 10", &Watchdog::default(), Limits::default().with_cpu(10));
-    let state = |pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().rsplit_once(')').unwrap().1[1..2].to_owned();
+    let state = |pid| {
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().rsplit_once(')').unwrap().1[1..2]
+            .to_owned()
+    };
     let begun = Instant::now();
     while state(child.id()) != "T" {
         assert!(begun.elapsed() < Duration::from_secs(10), "it is never stopped");

@@ -250,9 +250,12 @@ mod tests {
 
     #[test]
     fn the_only_article_is_the_page_and_a_page_of_links_stays() {
-        let parsed = read("<body><p>Before</p><article><h1>Head</h1><p>The story as it was told.</p></article><p>After</p></body>");
+        let parsed = read(
+            "<body><p>Before</p><article><h1>Head</h1><p>The story as it was told.</p></article><p>After</p></body>",
+        );
         assert_eq!(parsed.text, "# Head\n\nThe story as it was told.");
-        let links = "<ul><li><a href=1>One</a></li><li><a href=2>Two</a></li><li><a href=3>Three</a></li></ul>";
+        let links =
+            "<ul><li><a href=1>One</a></li><li><a href=2>Two</a></li><li><a href=3>Three</a></li></ul>";
         assert_eq!(read(links).text, "- One\n- Two\n- Three");
         assert!(read("<form action=x><h1>All</h1><p>in a form</p></form>").text.contains("in a form"));
     }

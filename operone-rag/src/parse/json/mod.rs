@@ -2,8 +2,8 @@
 
 mod value;
 
-use operone_core::source::{BlockKind, Parsed};
 use operone_core::Result;
+use operone_core::source::{BlockKind, Parsed};
 
 use super::ParseLimits;
 use super::assemble::{Assembly, clean, one_line};
@@ -83,8 +83,10 @@ fn write(assembly: &mut Assembly, value: &Value, path: &str, depth: usize) {
     match value {
         Value::Object(members) => {
             let is_nested = |value: &Value| depth < HEADINGS && value.is_nested();
-            let plain =
-                members.iter().filter(|(_, value)| !is_nested(value)).map(|(name, value)| (name.as_str(), value));
+            let plain = members
+                .iter()
+                .filter(|(_, value)| !is_nested(value))
+                .map(|(name, value)| (name.as_str(), value));
             let plain = lines(plain, assembly.room());
             assembly.push(BlockKind::Paragraph, &plain.join("\n"));
             for (name, value) in members.iter().filter(|(_, value)| is_nested(value)) {
@@ -203,7 +205,9 @@ impl Value {
     /// Whether it holds more than one line tells well.
     fn is_nested(&self) -> bool {
         match self {
-            Self::Object(members) => members.len() > 3 || members.iter().any(|(_, value)| value.is_container()),
+            Self::Object(members) => {
+                members.len() > 3 || members.iter().any(|(_, value)| value.is_container())
+            }
             Self::Array(items) => items.iter().any(Self::is_container),
             _ => false,
         }
@@ -239,7 +243,8 @@ mod tests {
              build.d.e\n\nf.g: 4"
         );
         assert_eq!(parsed.title.as_deref(), Some("Plan"));
-        let levels: Vec<(u8, &str)> = parsed.headings.iter().map(|one| (one.level, one.title.as_str())).collect();
+        let levels: Vec<(u8, &str)> =
+            parsed.headings.iter().map(|one| (one.level, one.title.as_str())).collect();
         assert_eq!(levels, [(2, "build"), (3, "build.d"), (4, "build.d.e")]);
     }
 
@@ -254,7 +259,9 @@ mod tests {
 
     #[test]
     fn lines_are_records_of_their_own() {
-        let parsed = parse_lines("{\"a\": 1}\n\nnot json\n{\"a\": 2, \"b\": \"x\"}\n", &ParseLimits::default()).unwrap();
+        let parsed =
+            parse_lines("{\"a\": 1}\n\nnot json\n{\"a\": 2, \"b\": \"x\"}\n", &ParseLimits::default())
+                .unwrap();
         assert_eq!(parsed.text, "a: 1\n\nnot json\n\na: 2 | b: x");
         assert_eq!(parsed.blocks.len(), 3);
     }

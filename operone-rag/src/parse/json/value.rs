@@ -22,12 +22,14 @@ pub(super) fn parse_value(text: &str, most: usize) -> Result<Value> {
     let text = text.trim_start_matches('\u{feff}');
     let mut left = most;
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Values { left: &mut left }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    let value =
+        Values { left: &mut left }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     value.map_err(|error| {
         let refused = if left == 0 {
             Error::invalid(format!("the document has more than {most} values")).with_code("too_large")
         } else if super::nests_too_deep(text) {
-            Error::invalid(format!("the document nests values more than {MAX_DEPTH} deep")).with_code("too_large")
+            Error::invalid(format!("the document nests values more than {MAX_DEPTH} deep"))
+                .with_code("too_large")
         } else {
             Error::invalid("the document is not JSON").with_code("corrupt")
         };
@@ -42,7 +44,10 @@ struct Values<'a> {
 impl<'de> DeserializeSeed<'de> for Values<'_> {
     type Value = Value;
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Value, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> std::result::Result<Value, D::Error> {
         *self.left = self.left.saturating_sub(1);
         if *self.left == 0 {
             return Err(D::Error::custom("too many values"));

@@ -46,9 +46,10 @@ impl<'a> Part<'a> {
                     value.push(' ');
                     value.push_str(text.trim());
                 }
-                _ => head.extend(text.split_once(':').map(|(name, value)| {
-                    (name.trim().to_ascii_lowercase(), value.trim().to_owned())
-                })),
+                _ => head.extend(
+                    text.split_once(':')
+                        .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned())),
+                ),
             }
         }
         Self { head, body: bytes.get(at..).unwrap_or_default() }
@@ -137,7 +138,10 @@ fn value(text: &str) -> Value {
         let mut charset = None;
         for (at, (_, _, is_encoded, value)) in of_one.iter().enumerate() {
             let mut value = value.as_str();
-            if at == 0 && *is_encoded && let Some((declared, rest)) = value.split_once('\'') {
+            if at == 0
+                && *is_encoded
+                && let Some((declared, rest)) = value.split_once('\'')
+            {
                 charset = Some(declared.to_owned());
                 value = rest.split_once('\'').map_or(rest, |(_, rest)| rest);
             }

@@ -79,13 +79,19 @@ impl Reading<'_> {
     fn read(&mut self, part: &Part<'_>, depth: usize) -> Result<()> {
         self.parts += 1;
         if depth > MAX_DEPTH || self.parts > MAX_PARTS {
-            let detail = format!("the message has more than {MAX_PARTS} parts or nests them more than {MAX_DEPTH} deep");
+            let detail = format!(
+                "the message has more than {MAX_PARTS} parts or nests them more than {MAX_DEPTH} deep"
+            );
             return Err(Error::invalid(detail).with_code("too_large"));
         }
         let kind = part.content_type();
         match kind.essence.as_str() {
             "multipart/encrypted" => Err(encrypted()),
-            "application/pkcs7-mime" | "application/x-pkcs7-mime" if kind.get("smime-type") != Some("signed-data") => Err(encrypted()),
+            "application/pkcs7-mime" | "application/x-pkcs7-mime"
+                if kind.get("smime-type") != Some("signed-data") =>
+            {
+                Err(encrypted())
+            }
             "multipart/alternative" => self.read_alternative(part, depth),
             essence if essence.starts_with("multipart/") => {
                 let children = part.children();
@@ -107,7 +113,11 @@ impl Reading<'_> {
         let is = |child: &Part<'_>, essence: &str| child.content_type().essence == essence;
         let plain = children.iter().find(|child| is(child, "text/plain") && !child.text().trim().is_empty());
         // The last is the richest, but an invitation's data is not the message.
-        let rich = || children.iter().rfind(|child| is(child, "text/html") || child.content_type().essence.starts_with("multipart/"));
+        let rich = || {
+            children.iter().rfind(|child| {
+                is(child, "text/html") || child.content_type().essence.starts_with("multipart/")
+            })
+        };
         match plain.or_else(rich).or(children.last()) {
             Some(chosen) => self.read(chosen, depth + 1),
             None => self.read_text(part, "text/plain"),
@@ -130,7 +140,9 @@ impl Reading<'_> {
     fn attach(&mut self, part: &Part<'_>) {
         let kind = part.content_type();
         let name = part.file_name().map(|name| one_line(&clean(&name))).filter(|name| !name.is_empty());
-        let name = name.unwrap_or_else(|| if kind.essence == "message/rfc822" { "message".into() } else { kind.essence.clone() });
+        let name = name.unwrap_or_else(|| {
+            if kind.essence == "message/rfc822" { "message".into() } else { kind.essence.clone() }
+        });
         let bytes = part.decoded();
         let outcome = if kind.essence.starts_with("image/") || part.is_inline_of_page() {
             // A picture in the page says nothing.
@@ -144,7 +156,9 @@ impl Reading<'_> {
             let limits = self.limits.with_expanded(self.limits.expanded / 4);
             match super::read(&document, &limits, self.inside + 1) {
                 Ok(parsed) => Outcome::Read(parsed),
-                Err(error) => Outcome::NotRead(format!("{} bytes, not read: {}", document.bytes.len(), error.code())),
+                Err(error) => {
+                    Outcome::NotRead(format!("{} bytes, not read: {}", document.bytes.len(), error.code()))
+                }
             }
         };
         self.attachments.push((name, outcome));
@@ -161,7 +175,9 @@ impl Part<'_> {
     }
 
     fn is_inline_of_page(&self) -> bool {
-        self.header("content-id").is_some() && self.disposition().essence == "inline" && self.content_type().essence.starts_with("image/")
+        self.header("content-id").is_some()
+            && self.disposition().essence == "inline"
+            && self.content_type().essence.starts_with("image/")
     }
 
     fn file_name(&self) -> Option<String> {
@@ -171,7 +187,13 @@ impl Part<'_> {
 
     /// The content without its transfer encoding.
     fn decoded(&self) -> Vec<u8> {
-        match self.header("content-transfer-encoding").unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        match self
+            .header("content-transfer-encoding")
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase()
+            .as_str()
+        {
             "base64" => transfer::base64(self.body),
             "quoted-printable" => transfer::quoted_printable(self.body, false),
             _ => self.body.to_vec(),
@@ -182,7 +204,8 @@ impl Part<'_> {
         let kind = self.content_type();
         let bytes = self.decoded();
         let declared = kind.get("charset").map(str::to_owned);
-        let declared = declared.or_else(|| (kind.essence == "text/html").then(|| encoding::declared_in_page(&bytes)).flatten());
+        let declared = declared
+            .or_else(|| (kind.essence == "text/html").then(|| encoding::declared_in_page(&bytes)).flatten());
         let text = encoding::decode(&bytes, declared.as_deref());
         if kind.get("format").is_some_and(|format| format.eq_ignore_ascii_case("flowed")) {
             let is_joined = kind.get("delsp").is_some_and(|value| value.eq_ignore_ascii_case("yes"));
@@ -240,14 +263,21 @@ mod tests {
 
     #[test]
     fn hostile_and_encrypted_messages_are_refused() {
-        assert_eq!(code("Subject: x\nContent-Type: multipart/encrypted; boundary=b\n\n--b\n\nx\n--b--"), "encrypted");
-        assert_eq!(code("Subject: x\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data\n\nx"), "encrypted");
+        assert_eq!(
+            code("Subject: x\nContent-Type: multipart/encrypted; boundary=b\n\n--b\n\nx\n--b--"),
+            "encrypted"
+        );
+        assert_eq!(
+            code("Subject: x\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data\n\nx"),
+            "encrypted"
+        );
         let mut deep = String::from("Subject: x\n");
         for level in 0..1000 {
             deep.push_str(&format!("Content-Type: multipart/mixed; boundary=b{level}\n\n--b{level}\n"));
         }
         assert_eq!(code(&deep), "too_large");
-        let many = format!("Subject: x\nContent-Type: multipart/mixed; boundary=b\n\n{}", "--b\n\nx\n".repeat(5000));
+        let many =
+            format!("Subject: x\nContent-Type: multipart/mixed; boundary=b\n\n{}", "--b\n\nx\n".repeat(5000));
         assert_eq!(code(&many), "too_large");
         assert_eq!(read("Subject: x\nContent-Type: multipart/mixed\n\nno boundary").text, "x\n\nno boundary");
     }

@@ -46,8 +46,14 @@ struct Table {
 
 impl Content {
     pub(super) fn event(&mut self, met: Met<'_, '_>) {
-        const SKIPPED: [&str; 6] =
-            ["tracked-changes", "annotation", "note-citation", "sequence-decls", "user-field-decls", "variable-decls"];
+        const SKIPPED: [&str; 6] = [
+            "tracked-changes",
+            "annotation",
+            "note-citation",
+            "sequence-decls",
+            "user-field-decls",
+            "variable-decls",
+        ];
         match met {
             Met::Start(name, _) if SKIPPED.contains(&name) => self.skipped += 1,
             Met::End(name) if SKIPPED.contains(&name) => self.skipped = self.skipped.saturating_sub(1),
@@ -67,7 +73,8 @@ impl Content {
                 self.is_title = class.as_deref() == Some("title");
             }
             "h" => {
-                let level = attribute(element, "outline-level").and_then(|level| level.parse().ok()).unwrap_or(1);
+                let level =
+                    attribute(element, "outline-level").and_then(|level| level.parse().ok()).unwrap_or(1);
                 self.paragraphs.push((Part::Heading(level), String::new()));
             }
             "p" => {

@@ -68,7 +68,8 @@ fn kind(xml: &str) -> Result<&'static str> {
     walk(xml, |met| match met {
         Met::Start("body", _) => in_body = true,
         Met::Start(name, _) if in_body && kind.is_none() => {
-            kind = ["text", "spreadsheet", "presentation", "graphics"].into_iter().find(|known| *known == name);
+            kind =
+                ["text", "spreadsheet", "presentation", "graphics"].into_iter().find(|known| *known == name);
             in_body = false;
         }
         _ => {}
@@ -84,7 +85,8 @@ mod tests {
     use super::*;
 
     fn read(body: &str, extra: &[(&str, &str)], limits: &ParseLimits) -> Result<Parsed> {
-        let content = format!("<office:document-content><office:body>{body}</office:body></office:document-content>");
+        let content =
+            format!("<office:document-content><office:body>{body}</office:body></office:document-content>");
         let entries = [&[("content.xml", content.as_str())], extra].concat();
         let bytes = pack(&entries);
         parse(&mut Archive::open(&bytes, limits)?, limits)
@@ -97,7 +99,8 @@ mod tests {
     #[test]
     fn texts_have_headings_lists_tables_and_notes() {
         let cell = |text: &str| format!("<table:table-cell><text:p>{text}</text:p></table:table-cell>");
-        let meta = "<office:meta><dc:title>Plan</dc:title><dc:date>2024-05-06T07:08:09.1</dc:date></office:meta>";
+        let meta =
+            "<office:meta><dc:title>Plan</dc:title><dc:date>2024-05-06T07:08:09.1</dc:date></office:meta>";
         let body = format!(
             "<office:text><text:tracked-changes><text:p>gone</text:p></text:tracked-changes>\
              <text:h text:outline-level='2'>Head</text:h><text:p>One<text:s text:c='2'/>two<text:tab/>x<text:line-break/>y\
@@ -105,7 +108,10 @@ mod tests {
              <office:annotation><text:p>comment</text:p></office:annotation>!</text:p>\
              <text:list><text:list-item><text:p>a</text:p></text:list-item><text:list-item><text:p>b</text:p></text:list-item></text:list>\
              <table:table><table:table-row>{}{}</table:table-row><table:table-row>{}{}</table:table-row></table:table></office:text>",
-            cell("k"), cell("v"), cell("1"), cell("2")
+            cell("k"),
+            cell("v"),
+            cell("1"),
+            cell("2")
         );
         let parsed = read(&body, &[("meta.xml", meta)], &ParseLimits::default()).unwrap();
         assert_eq!(parsed.text, "Head\n\nOne  two\tx\ny!\n\nNote.\n\n- a\n- b\n\nk | v\n1 | 2");
@@ -136,17 +142,27 @@ mod tests {
              <table:table-row>{}{date}<table:table-cell table:number-columns-repeated='2'><text:p>z</text:p></table:table-cell></table:table-row>\
              <table:table-row table:number-rows-repeated='1048570'>{empty}</table:table-row>\
              <table:table-row table:number-rows-repeated='2'>{}</table:table-row></table:table></office:spreadsheet>",
-            cell("Name"), cell("Day"), cell("x"), cell("Ann"), cell("end")
+            cell("Name"),
+            cell("Day"),
+            cell("x"),
+            cell("Ann"),
+            cell("end")
         );
-        assert_eq!(text_of(&body).text, "T\n\nName | Day | x\nName: Ann | Day: 2020-02-03 | x: z | z\nName: end\nName: end");
+        assert_eq!(
+            text_of(&body).text,
+            "T\n\nName | Day | x\nName: Ann | Day: 2020-02-03 | x: z | z\nName: end\nName: end"
+        );
     }
 
     #[test]
     fn repetition_without_end_is_refused() {
-        let sheet = |row: &str| format!("<office:spreadsheet><table:table>{row}</table:table></office:spreadsheet>");
+        let sheet =
+            |row: &str| format!("<office:spreadsheet><table:table>{row}</table:table></office:spreadsheet>");
         let cell = "<table:table-cell table:number-columns-repeated='2147483647'><text:p>x</text:p></table:table-cell>";
         let wide = sheet(&format!("<table:table-row>{cell}</table:table-row>"));
-        let long = sheet("<table:table-row table:number-rows-repeated='2147483647'><table:table-cell><text:p>x</text:p></table:table-cell></table:table-row>");
+        let long = sheet(
+            "<table:table-row table:number-rows-repeated='2147483647'><table:table-cell><text:p>x</text:p></table:table-cell></table:table-row>",
+        );
         for body in [wide, long] {
             assert_eq!(read(&body, &[], &ParseLimits::default()).unwrap_err().code(), "too_large");
         }
@@ -155,7 +171,9 @@ mod tests {
     #[test]
     fn encrypted_and_damaged_files_are_told_apart() {
         let manifest = "<manifest:manifest><manifest:file-entry><manifest:encryption-data/></manifest:file-entry></manifest:manifest>";
-        let code = |body: &str, extra: &[(&str, &str)]| read(body, extra, &ParseLimits::default()).unwrap_err().code().to_owned();
+        let code = |body: &str, extra: &[(&str, &str)]| {
+            read(body, extra, &ParseLimits::default()).unwrap_err().code().to_owned()
+        };
         assert_eq!(code("", &[("META-INF/manifest.xml", manifest)]), "encrypted");
         assert_eq!(code("", &[]), "corrupt");
     }

@@ -38,13 +38,26 @@ struct Cell {
 
 impl<'a> Sheets<'a> {
     pub(super) fn new(assembly: &'a mut Assembly) -> Self {
-        Self { assembly, table: Table::default(), row: Row::new(), repeated: 1, waiting: 0, column: 0, cell: None, in_text: 0, tables: 0, skipped: 0 }
+        Self {
+            assembly,
+            table: Table::default(),
+            row: Row::new(),
+            repeated: 1,
+            waiting: 0,
+            column: 0,
+            cell: None,
+            in_text: 0,
+            tables: 0,
+            skipped: 0,
+        }
     }
 
     pub(super) fn event(&mut self, met: Met<'_, '_>) -> Result<()> {
         match met {
             Met::Start("annotation" | "shapes" | "tracked-changes", _) => self.skipped += 1,
-            Met::End("annotation" | "shapes" | "tracked-changes") => self.skipped = self.skipped.saturating_sub(1),
+            Met::End("annotation" | "shapes" | "tracked-changes") => {
+                self.skipped = self.skipped.saturating_sub(1)
+            }
             _ if self.skipped > 0 => {}
             Met::Start("table", element) => {
                 self.tables += 1;
@@ -91,7 +104,8 @@ impl<'a> Sheets<'a> {
         let value = value.unwrap_or_else(|| clean(&text));
         if !value.trim().is_empty() {
             if self.column.saturating_add(repeated) > MAX_COLUMNS {
-                return Err(Error::invalid(format!("a row has more than {MAX_COLUMNS} values")).with_code("too_large"));
+                return Err(Error::invalid(format!("a row has more than {MAX_COLUMNS} values"))
+                    .with_code("too_large"));
             }
             self.waiting = self.waiting.saturating_add(value.len().saturating_mul(repeated));
             if self.waiting > self.assembly.room() {

@@ -12,8 +12,15 @@ use super::assemble::{Assembly, clean_shapes};
 use super::{ParseLimits, empty};
 use repair::{Vocabulary, right_to_left, without_soft_hyphens};
 
+/// The deepest nesting of arrays and dictionaries.
+const MAX_DEPTH: usize = 500;
+
 /// Reads a PDF. One that is protected only against changes, that is with an empty user password, is read.
 pub(super) fn parse(bytes: &[u8], limits: &ParseLimits) -> Result<Parsed> {
+    if nests_too_deep(bytes) {
+        return Err(Error::invalid(format!("the document nests values more than {MAX_DEPTH} deep"))
+            .with_code("too_large"));
+    }
     // On this thread, which has a stack for it and whose panics are caught.
     let options = ParseOptions::new().lenient().with_resources(false).sequential();
     let document = unpdf::parse_bytes_with_options(bytes, options).map_err(refuse)?;
@@ -50,6 +57,37 @@ pub(super) fn parse(bytes: &[u8], limits: &ParseLimits) -> Result<Parsed> {
         });
     }
     Ok(parsed)
+}
+
+/// Whether arrays or dictionaries outside streams are open deeper than is read; the reader calls itself for each.
+fn nests_too_deep(bytes: &[u8]) -> bool {
+    let mut depth = 0_usize;
+    let mut rest = bytes;
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        match (first, after) {
+            (b'[', _) => depth += 1,
+            (b']', _) => depth = depth.saturating_sub(1),
+            (b'<', [b'<', after @ ..]) => {
+                depth += 1;
+                rest = after;
+            }
+            (b'>', [b'>', after @ ..]) => {
+                depth = depth.saturating_sub(1);
+                rest = after;
+            }
+            (b'e', _) if after.starts_with(b"ndobj") => depth = 0,
+            (b's', _) if after.starts_with(b"tream") => {
+                let end = after.windows(9).position(|part| part == b"endstream");
+                rest = end.and_then(|end| after.get(end + 9..)).unwrap_or_default();
+            }
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return true;
+        }
+    }
+    false
 }
 
 /// The moment of a date whose zone was left unread, by the zone that follows it in the file.
@@ -127,7 +165,9 @@ mod tests {
     fn the_zone_of_a_date_counts() {
         // 2024-11-01T15:36:20 as it is written.
         let written = 1_730_475_380_000;
-        let at = |zone: &str| with_zone(format!("<< /ModDate(D:20241101153620{zone}) >>").as_bytes(), written) - written;
+        let at = |zone: &str| {
+            with_zone(format!("<< /ModDate(D:20241101153620{zone}) >>").as_bytes(), written) - written
+        };
         assert_eq!(at("+03'00'"), -3 * 3_600_000);
         assert_eq!(at("-0530"), (5 * 60 + 30) * 60_000);
         assert_eq!((at("Z"), at(""), with_zone(b"", written)), (0, 0, written));

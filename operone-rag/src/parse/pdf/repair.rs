@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 /// Words after a hyphen that belong to another word: `pre- and postwar`.
-const BETWEEN: [&str; 16] =
-    ["and", "or", "to", "nor", "versus", "und", "oder", "bis", "sowie", "et", "ou", "y", "o", "e", "en", "of"];
+const BETWEEN: [&str; 16] = [
+    "and", "or", "to", "nor", "versus", "und", "oder", "bis", "sowie", "et", "ou", "y", "o", "e", "en", "of",
+];
 
 /// The words of a document, which tell whether a hyphen at a line's end belongs to its word.
 #[derive(Debug, Default)]
@@ -33,7 +34,8 @@ impl Vocabulary {
         let mut joined = String::with_capacity(text.len());
         let mut done = 0;
         for (at, hyphen) in text.match_indices(is_hyphen) {
-            let (before, after) = (text.get(done..at).unwrap_or_default(), text.get(at + hyphen.len()..).unwrap_or_default());
+            let (before, after) =
+                (text.get(done..at).unwrap_or_default(), text.get(at + hyphen.len()..).unwrap_or_default());
             let left = word_at_end(before);
             let Some(rest) = after.strip_prefix([' ', '\n']) else { continue };
             let right = word_at_begin(rest);
@@ -62,7 +64,12 @@ fn is_hyphen(c: char) -> bool {
 }
 
 fn word_at_end(text: &str) -> &str {
-    let begin = text.char_indices().rev().take_while(|(_, c)| c.is_alphanumeric()).last().map_or(text.len(), |(at, _)| at);
+    let begin = text
+        .char_indices()
+        .rev()
+        .take_while(|(_, c)| c.is_alphanumeric())
+        .last()
+        .map_or(text.len(), |(at, _)| at);
     text.get(begin..).unwrap_or_default()
 }
 
@@ -119,19 +126,28 @@ mod tests {
     #[test]
     fn words_divided_at_line_ends_are_whole_again() {
         assert_eq!(join("an effi- cient and im-\nproved in\u{2010} dex"), "an efficient and improved index");
-        assert_eq!(join("pre- and postwar, 5- fold, A- b, Jean- Paul, x - y"), "pre- and postwar, 5- fold, A- b, Jean- Paul, x - y");
+        assert_eq!(
+            join("pre- and postwar, 5- fold, A- b, Jean- Paul, x - y"),
+            "pre- and postwar, 5- fold, A- b, Jean- Paul, x - y"
+        );
     }
 
     #[test]
     fn a_hyphen_of_the_word_itself_stays() {
         assert_eq!(join("a long-term plan, a long- term loan"), "a long-term plan, a long-term loan");
-        assert_eq!(join("open data and a domain: open- domain questions"), "open data and a domain: open-domain questions");
+        assert_eq!(
+            join("open data and a domain: open- domain questions"),
+            "open data and a domain: open-domain questions"
+        );
         assert_eq!(join("anyone, any one; any- one"), "anyone, any one; anyone");
     }
 
     #[test]
     fn soft_hyphens_end_lines_without_a_trace() {
-        assert_eq!(without_soft_hyphens("op\u{ad}\ntional hy\u{ad} phen x\u{ad}y"), "optional hyphen x\u{ad}y");
+        assert_eq!(
+            without_soft_hyphens("op\u{ad}\ntional hy\u{ad} phen x\u{ad}y"),
+            "optional hyphen x\u{ad}y"
+        );
     }
 
     #[test]

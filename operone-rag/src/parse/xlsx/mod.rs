@@ -42,7 +42,17 @@ pub(super) fn parse(archive: &mut Archive<'_>, main: &str, limits: &ParseLimits)
         let Some(xml) = archive.read(&target.entry)? else { continue };
         // Level 2, so that the name of the first sheet is not taken for the workbook's title.
         assembly.push_heading(2, &name);
-        let mut sheet = Sheet { assembly: &mut assembly, strings: &strings, styles: &styles, table: Table::default(), row: Row::new(), waiting: 0, cell: None, text: String::new(), in_value: false };
+        let mut sheet = Sheet {
+            assembly: &mut assembly,
+            strings: &strings,
+            styles: &styles,
+            table: Table::default(),
+            row: Row::new(),
+            waiting: 0,
+            cell: None,
+            text: String::new(),
+            in_value: false,
+        };
         try_walk(&decode_xml(xml), |met| sheet.event(met))?;
         sheet.table.finish(sheet.assembly);
     }
@@ -180,7 +190,8 @@ impl Sheet<'_> {
 /// The column of a reference such as `AB12`, from 0.
 fn column(reference: &str) -> Option<usize> {
     let letters = reference.bytes().take_while(u8::is_ascii_alphabetic).take(4);
-    let number = letters.fold(0, |number, letter| number * 26 + usize::from(letter.to_ascii_uppercase() - b'A') + 1);
+    let number =
+        letters.fold(0, |number, letter| number * 26 + usize::from(letter.to_ascii_uppercase() - b'A') + 1);
     number.checked_sub(1)
 }
 
@@ -194,7 +205,9 @@ mod tests {
                           <cellXfs><xf numFmtId='0'/><xf numFmtId='14'/><xf numFmtId='200'/><xf numFmtId='9'/></cellXfs></styleSheet>";
 
     fn workbook(rows: &str, extra: &str) -> Vec<u8> {
-        let book = format!("<workbook xmlns:r='r'>{extra}<sheets><sheet name='Team' sheetId='1' r:id='rId1'/></sheets></workbook>");
+        let book = format!(
+            "<workbook xmlns:r='r'>{extra}<sheets><sheet name='Team' sheetId='1' r:id='rId1'/></sheets></workbook>"
+        );
         let linked = "<Relationships><Relationship Id='rId1' Type='x/worksheet' Target='worksheets/sheet1.xml'/>\
                       <Relationship Id='rId2' Type='x/sharedStrings' Target='sharedStrings.xml'/>\
                       <Relationship Id='rId3' Type='x/styles' Target='styles.xml'/></Relationships>";
@@ -233,13 +246,17 @@ mod tests {
             ]
         );
         assert_eq!((parsed.headings[0].level, parsed.title), (2, None));
-        let parsed = read("<row><c s='1'><v>0</v></c></row>", "<workbookPr date1904='1'/>", &ParseLimits::default());
+        let parsed =
+            read("<row><c s='1'><v>0</v></c></row>", "<workbookPr date1904='1'/>", &ParseLimits::default());
         assert!(parsed.unwrap().text.ends_with("1904-01-01"));
     }
 
     #[test]
     fn references_are_columns() {
-        assert_eq!([column("A1"), column("Z9"), column("AA1"), column("XFD1048576")], [Some(0), Some(25), Some(26), Some(16_383)]);
+        assert_eq!(
+            [column("A1"), column("Z9"), column("AA1"), column("XFD1048576")],
+            [Some(0), Some(25), Some(26), Some(16_383)]
+        );
         assert_eq!(column("12"), None);
         assert!(column("ZZZZZZZZZZZZZZZZ1").unwrap() > LAST_COLUMN);
     }

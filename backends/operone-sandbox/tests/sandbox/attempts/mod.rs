@@ -12,7 +12,8 @@ use std::process::Command;
 /// What there is to get at.
 #[derive(Debug)]
 pub(crate) struct Place {
-    /// The folder that is allowed. `inside.txt` is in it, and `door`, a symbolic link to the folder outside.
+    /// The folder that is allowed. `inside.txt` is in it, and `door`, a symbolic link to the folder outside. In an
+    /// attempt whose name says `race` the door and the empty folder `folder` change places all the time.
     pub(crate) root: PathBuf,
     /// The folder that is not, with `secret.txt` in it.
     pub(crate) outside: PathBuf,

@@ -40,8 +40,11 @@ pub(super) fn cases() -> Vec<Case> {
             let (ours, _theirs) = UnixStream::pair()?;
             let (address, length) = ([1_u8; 16], 16);
             let socket = std::os::fd::AsRawFd::as_raw_fd(&ours) as usize;
-            call(libc::SYS_sendto, [socket, address.as_ptr() as usize, 1, 0, address.as_ptr() as usize, length])
-                .map(drop)
+            call(
+                libc::SYS_sendto,
+                [socket, address.as_ptr() as usize, 1, 0, address.as_ptr() as usize, length],
+            )
+            .map(drop)
         }),
         case("set up io_uring", Untried, |_| {
             let parameters = [0_u8; 120];

@@ -44,9 +44,13 @@ pub(super) fn cases() -> Vec<Case> {
         case("signal a thread of the parent", Succeeds, |place| {
             call_with(libc::SYS_tgkill, &[place.parent as usize, place.parent as usize, 0])
         }),
-        case("signal by thread number", Succeeds, |place| call_with(libc::SYS_tkill, &[place.parent as usize, 0])),
+        case("signal by thread number", Succeeds, |place| {
+            call_with(libc::SYS_tkill, &[place.parent as usize, 0])
+        }),
         case("signal every process", Untried, |_| call_with(libc::SYS_kill, &[usize::MAX, 0])),
-        case("signal its process group", Succeeds, |_| Ok(rustix::process::test_kill_current_process_group()?)),
+        case("signal its process group", Succeeds, |_| {
+            Ok(rustix::process::test_kill_current_process_group()?)
+        }),
         case("queue a signal for the parent", Untried, |place| {
             call_with(libc::SYS_rt_sigqueueinfo, &[place.parent as usize, 0, 0])
         }),
@@ -109,7 +113,11 @@ pub(super) fn cases() -> Vec<Case> {
             call_with(libc::SYS_shmctl, &[id, libc::IPC_RMID as usize, 0])
         }),
         case("make a queue of messages", Untried, |_| call_with(libc::SYS_msgget, &[0, 0o1600])),
-        case("raise a limit", SucceedsForRoot, |_| {
+        case("set a limit", Succeeds, |_| {
+            let limit = rustix::process::getrlimit(Resource::Nofile);
+            Ok(rustix::process::setrlimit(Resource::Nofile, limit)?)
+        }),
+        case("raise a limit", Untried, |_| {
             let limit = rustix::process::getrlimit(Resource::Nofile).maximum.map(|limit| limit + 1);
             Ok(rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit })?)
         }),
@@ -129,7 +137,9 @@ pub(super) fn cases() -> Vec<Case> {
         case("let others read its memory", Succeeds, |_| {
             call_with(libc::SYS_prctl, &[libc::PR_SET_DUMPABLE as usize, 1])
         }),
-        case("outlive the parent", Succeeds, |_| call_with(libc::SYS_prctl, &[libc::PR_SET_PDEATHSIG as usize, 0])),
+        case("outlive the parent", Succeeds, |_| {
+            call_with(libc::SYS_prctl, &[libc::PR_SET_PDEATHSIG as usize, 0])
+        }),
         case("let others trace it", Untried, |_| {
             call_with(libc::SYS_prctl, &[libc::PR_SET_PTRACER as usize, usize::MAX])
         }),
@@ -140,7 +150,10 @@ pub(super) fn cases() -> Vec<Case> {
         case("fork by the x32 interface", Untried, |_| call_with(libc::SYS_fork | 0x4000_0000, &[])),
         #[cfg(target_arch = "x86_64")]
         case("open a socket by the x32 interface", Untried, |_| {
-            call_with(libc::SYS_socket | 0x4000_0000, &[libc::AF_INET as usize, libc::SOCK_STREAM as usize, 0])
+            call_with(
+                libc::SYS_socket | 0x4000_0000,
+                &[libc::AF_INET as usize, libc::SOCK_STREAM as usize, 0],
+            )
         }),
     ]
 }
@@ -156,7 +169,9 @@ pub(super) fn needed() -> Vec<Case> {
             ours.write_all(b"x")?;
             theirs.read_exact(&mut [0])
         }),
-        case("signal itself", Succeeds, |_| Ok(rustix::process::test_kill_process(rustix::process::getpid())?)),
+        case("signal itself", Succeeds, |_| {
+            Ok(rustix::process::test_kill_process(rustix::process::getpid())?)
+        }),
         case("hold memory", Succeeds, |_| {
             let held = vec![1_u8; 16 << 20];
             if held.iter().all(|byte| *byte == 1) { Ok(()) } else { Err(io::Error::other("it forgets")) }
