@@ -143,6 +143,9 @@ async fn keep(parts: &Parts, mut hold: Hold, response: Response) -> ApiResult<Re
     let (content_type, location) = (header(header::CONTENT_TYPE), header(header::LOCATION));
     let is_stream = content_type.as_deref().is_some_and(|kind| kind.starts_with("text/event-stream"));
     if !head.status.is_success() || is_stream {
+        if let Some(key) = hold.key.take() {
+            parts.services.journal.settle(&hold.tenant, &key, None).await?;
+        }
         return Ok(Response::from_parts(head, body));
     }
     let body = to_bytes(body, usize::MAX)

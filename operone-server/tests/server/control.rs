@@ -127,7 +127,7 @@ fn a_repeated_request_gets_its_first_answer() {
     let reused = keyed(&server, "/agents", "key-1", &json!({"goal": "Say something else"}));
     assert_eq!((reused.status, &reused.json()["code"]), (422, &json!("idempotency_key_reused")));
     assert_eq!(keyed(&server, "/agents", &"k".repeat(256), &body).json()["code"], "invalid_idempotency_key");
-    // A request that was refused may be sent again under its key, once it is mended.
+    // A refusal is not kept: the request is looked at anew.
     let wrong = keyed(&server, "/agents", "key-2", &json!({"goal": ""}));
     assert_eq!((wrong.status, keyed(&server, "/agents", "key-2", &json!({"goal": ""})).status), (422, 422));
 
