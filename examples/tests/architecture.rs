@@ -8,12 +8,13 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Which of our crates each may use.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("operone-core", &[]),
     ("operone-rag", &["operone-core"]),
     ("operone-memory", &["operone-core"]),
     ("operone-embed", &["operone-core"]),
     ("operone-files", &["operone-core"]),
+    ("operone-mcp", &["operone-core"]),
     ("operone-models", &["operone-core"]),
     ("operone-postgres", &["operone-core"]),
     ("operone-sandbox", &["operone-core"]),
@@ -25,6 +26,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "operone-core",
             "operone-embed",
             "operone-files",
+            "operone-mcp",
             "operone-memory",
             "operone-models",
             "operone-postgres",
@@ -39,11 +41,12 @@ const ARROWS: [(&str, &[&str]); 13] = [
 ];
 
 /// Outside things, and who alone may use them.
-const DRIVERS: [(&str, &[&str]); 10] = [
+const DRIVERS: [(&str, &[&str]); 11] = [
     ("axum", &["operone-server"]),
     ("candle-core", &["operone-embed"]),
     ("cap-std", &["operone-files"]),
-    ("reqwest", &["operone-models", "operone-web"]),
+    ("reqwest", &["operone-mcp", "operone-models", "operone-web"]),
+    ("rmcp", &["operone-mcp"]),
     ("rusqlite", &["operone-sqlite"]),
     ("sqlx", &["operone-postgres"]),
     ("hyper", &["operone-server"]),

@@ -13,8 +13,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// What `OPERONE_LOG` says where it is not set.
-const DEFAULT_LOG: &str = "warn";
+/// What `OPERONE_LOG` says where it is not set. What the MCP driver complains of, the server says in its own words.
+const DEFAULT_LOG: &str = "warn,rmcp=off";
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::parse();

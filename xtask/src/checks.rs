@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::debian;
 use crate::local_model;
+use crate::mcp_servers::McpServers;
 use crate::model_service::ModelService;
 use crate::postgres::PostgresServer;
 
@@ -14,6 +15,8 @@ use crate::postgres::PostgresServer;
 const WITH_DATA: &str = "with_data";
 /// Tests in modules of this name run a real sentence embedding model.
 const WITH_LOCAL_MODEL: &str = "with_local_model";
+/// Tests in modules of this name ask the reference MCP servers.
+const WITH_MCP_SERVERS: &str = "with_mcp_servers";
 /// Tests in modules of this name ask a real model service.
 const WITH_MODEL_SERVICE: &str = "with_model_service";
 /// Tests in modules of this name ask a real Postgres server.
@@ -58,6 +61,19 @@ pub(crate) fn run() -> Result<(), String> {
         Err(error) => {
             println!("the model service cannot be had: {error}");
             skipped.extend(names(WITH_MODEL_SERVICE)?);
+        }
+    }
+    match McpServers::start(&target_folder()) {
+        Ok(servers) => {
+            let mut tests = ignored(WITH_MCP_SERVERS);
+            tests.env("OPERONE_TEST_MCP_PROGRAMS", servers.programs());
+            tests.env("OPERONE_TEST_MCP_URL", servers.url());
+            step("tests with MCP servers", tests)?;
+        }
+        Err(error) if ci => return Err(format!("the suite of the MCP servers did not run: {error}")),
+        Err(error) => {
+            println!("the MCP servers cannot be had: {error}");
+            skipped.extend(names(WITH_MCP_SERVERS)?);
         }
     }
     match PostgresServer::start(&target_folder()) {

@@ -3,6 +3,7 @@
 mod checks;
 mod debian;
 mod local_model;
+mod mcp_servers;
 mod model_service;
 mod postgres;
 

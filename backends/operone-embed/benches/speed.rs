@@ -48,7 +48,8 @@ fn measure(runtime: &tokio::runtime::Runtime, name: &str, embedder: &dyn Embedde
 
 /// Texts of 10 to 200 words.
 fn made_up() -> Vec<String> {
-    let words = ["solar", "panel", "energy", "of", "the", "measurement", "unbelievable", "and", "thermodynamics"];
+    let words =
+        ["solar", "panel", "energy", "of", "the", "measurement", "unbelievable", "and", "thermodynamics"];
     let text = |number: usize| {
         let words = (0..10 + number * 37 % 191).map(|word| words[(number + word * word) % words.len()]);
         words.collect::<Vec<_>>().join(" ")

@@ -20,7 +20,7 @@ use rmcp::transport::IntoTransport;
 use tokio::time::Instant;
 
 use crate::config::{McpConfig, McpTransport, ToolPolicy};
-use crate::error::{from_greeting, from_service, protocol, timed_out, unavailable};
+use crate::error::{from_greeting, from_service, is_unreachable, protocol, timed_out, unavailable};
 use crate::http::HttpClient;
 use crate::stdio::Process;
 use crate::tool;
@@ -292,7 +292,9 @@ where
             ClientInitializeError::JsonRpcError(_)
             | ClientInitializeError::ExpectedInitResult(_)
             | ClientInitializeError::NoCompatibleProtocolVersion { .. } => Refused::Greeting(refused),
-            ClientInitializeError::TransportError { .. } if !error.is_authorization_required() => {
+            ClientInitializeError::TransportError { .. }
+                if !error.is_authorization_required() && !is_unreachable(&error) =>
+            {
                 Refused::Greeting(refused)
             }
             _ => Refused::Else(refused),

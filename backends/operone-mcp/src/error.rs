@@ -7,6 +7,8 @@ use std::time::Duration;
 use operone_core::{Error, ErrorKind};
 use rmcp::model::ErrorCode;
 use rmcp::service::{ClientInitializeError, ServiceError};
+use rmcp::transport::DynamicTransportError;
+use rmcp::transport::streamable_http_client::StreamableHttpError;
 
 /// The longest text of a server that an error's detail or cause repeats, in bytes.
 const MAX_TEXT: usize = 16 << 10;
@@ -49,7 +51,11 @@ pub(crate) fn from_service(server: &str, error: ServiceError) -> (Error, bool) {
         }
         error if error.is_authorization_required() => (unauthorized(server), true),
         error @ (ServiceError::TransportSend(_) | ServiceError::TransportClosed) => {
-            (unavailable(server, "was lost during the call").with_source(Cause::of(&error)), true)
+            let cause = match &error {
+                ServiceError::TransportSend(error) => Cause::of_transport(error),
+                _ => Cause::of(&error),
+            };
+            (unavailable(server, "was lost during the call").with_source(cause), true)
         }
         ServiceError::Cancelled { .. } => {
             (Error::new(ErrorKind::Cancelled, "the MCP server stopped the call"), false)
@@ -63,7 +69,24 @@ pub(crate) fn from_greeting(server: &str, error: &ClientInitializeError) -> Erro
     if error.is_authorization_required() {
         return unauthorized(server);
     }
-    unavailable(server, "cannot be connected to").with_source(Cause::of(error))
+    let cause = match error {
+        ClientInitializeError::TransportError { error, .. } => Cause::of_transport(error),
+        _ => Cause::of(error),
+    };
+    unavailable(server, "cannot be connected to").with_source(cause)
+}
+
+/// Whether nothing answered at all.
+pub(crate) fn is_unreachable(error: &ClientInitializeError) -> bool {
+    let ClientInitializeError::TransportError { error, .. } = error else { return false };
+    http_error(error).is_some_and(|error| error.is_connect() || error.is_timeout())
+}
+
+fn http_error(error: &DynamicTransportError) -> Option<&reqwest::Error> {
+    match error.error.downcast_ref::<StreamableHttpError<reqwest::Error>>()? {
+        StreamableHttpError::Client(error) => Some(error),
+        _ => None,
+    }
 }
 
 fn unauthorized(server: &str) -> Error {
@@ -91,6 +114,13 @@ pub(crate) fn cut(text: &str, limit: usize) -> String {
 struct Cause(String);
 
 impl Cause {
+    fn of_transport(error: &DynamicTransportError) -> Self {
+        match http_error(error) {
+            Some(error) => Self::of(error),
+            None => Self::of(error.error.as_ref()),
+        }
+    }
+
     fn of(error: &(dyn StdError + 'static)) -> Self {
         let mut text = error.to_string();
         let mut source = error.source();

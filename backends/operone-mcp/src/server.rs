@@ -188,7 +188,7 @@ impl Inner {
                 () = closed.cancelled() => Err(unavailable(&config.name, "has been closed")),
                 opened = Connection::open(Arc::clone(&config), http.as_ref()) => opened,
             };
-            settle(&shared, opened)
+            settle(&shared, &config.name, opened)
         });
         async move {
             task.await.unwrap_or_else(|_| {
@@ -243,16 +243,18 @@ impl Inner {
 }
 
 /// Keeps what came of a try to connect, for those who wait and for those who come later.
-fn settle(shared: &Weak<Inner>, opened: Result<Connection>) -> Result<Arc<Connection>, ErrorReport> {
+fn settle(
+    shared: &Weak<Inner>,
+    server: &str,
+    opened: Result<Connection>,
+) -> Result<Arc<Connection>, ErrorReport> {
     let Some(inner) = shared.upgrade() else {
-        return Err(unavailable("", "has been closed").report());
+        return Err(unavailable(server, "has been closed").report());
     };
     let mut state = inner.state();
     state.connecting = None;
     match opened {
-        Ok(_) if inner.closed.is_cancelled() => {
-            Err(unavailable(&inner.config.name, "has been closed").report())
-        }
+        Ok(_) if inner.closed.is_cancelled() => Err(unavailable(server, "has been closed").report()),
         Ok(connection) => {
             let connection = Arc::new(connection);
             state.current = Some(Arc::clone(&connection));
@@ -260,7 +262,7 @@ fn settle(shared: &Weak<Inner>, opened: Result<Connection>) -> Result<Arc<Connec
         }
         Err(error) => {
             state.failed();
-            tracing::warn!(server = inner.config.name, error = %error.with_causes(), "an MCP server is not available");
+            tracing::warn!(server, error = %error.with_causes(), "an MCP server is not available");
             Err(error.report())
         }
     }

@@ -20,8 +20,8 @@ pub struct HybridConfig {
     pub document_weight: f32,
     /// How many candidates each side gives at least; `top_k` where that is more.
     pub depth: usize,
-    /// The least cosine of a hit that holds no word of the query; 0.25 by default, which passages of another subject
-    /// hardly reach. A query that asks for vectors alone has no such limit.
+    /// The least cosine of a hit that holds no word of the query; 0.25 by default, which one passage of another subject
+    /// in a thousand reaches at most. A query that asks for vectors alone has no such limit.
     pub least_cosine: f32,
     /// Whether a query by words and vectors is reranked that does not say.
     pub rerank: bool,
@@ -46,11 +46,13 @@ impl Default for HybridConfig {
 }
 
 impl HybridConfig {
-    /// What suits the vectors of such an embedder: those of a model count 0.5 and are not reranked, as rules about
-    /// words add nothing that was measured to what a model says.
+    /// What suits the vectors of such an embedder. Those of a model count 0.5 and are not reranked, as rules about words
+    /// add little to what a model says. Averages of word vectors come nearer to one another than others do: their
+    /// least cosine is 0.4.
     pub fn for_embedder(info: &EmbedderInfo) -> Self {
         match info.kind {
-            EmbedderKind::Hashing | EmbedderKind::Static => Self::default(),
+            EmbedderKind::Hashing => Self::default(),
+            EmbedderKind::Static => Self::default().with_least_cosine(0.4),
             _ => Self::default().with_dense_weight(0.5).with_rerank(false),
         }
     }

@@ -65,7 +65,7 @@ pub(super) fn detect(name: &str, bytes: &[u8]) -> Result<Format> {
 
 /// What a text is, by its content; the ending of its name, or else its media type, decides where that says too little.
 pub(super) fn kind_of_text(name: &str, media_type: Option<&str>, text: &str) -> Kind {
-    if is_html(text.get(..text.floor_char_boundary(4096)).unwrap_or(text).as_bytes()) {
+    if is_html(text.as_bytes()) {
         return Kind::Html;
     }
     let named = kind_of_name(name).or_else(|| media_type.and_then(kind_of_media_type));

@@ -31,25 +31,38 @@ impl Files {
                 let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
                 let path = head[0].split(' ').nth(1).unwrap().to_owned();
                 let from = head.iter().find_map(|line| {
-                    line.to_ascii_lowercase().strip_prefix("range: bytes=")?.strip_suffix('-')?.parse::<usize>().ok()
+                    line.to_ascii_lowercase()
+                        .strip_prefix("range: bytes=")?
+                        .strip_suffix('-')?
+                        .parse::<usize>()
+                        .ok()
                 });
                 kept.lock().unwrap().push(format!("{path} {}", from.unwrap_or(0)));
                 let Some((_, content)) = files.iter().find(|(name, _)| *name == path) else {
-                    let _ = connection.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                    let _ = connection.write_all(
+                        b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+                    );
                     continue;
                 };
                 let (start, total) = (from.unwrap_or(0), content.len());
                 if start >= total && from.is_some() {
-                    let head = format!("HTTP/1.1 416 Range Not Satisfiable\r\ncontent-range: bytes */{total}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                    let head = format!(
+                        "HTTP/1.1 416 Range Not Satisfiable\r\ncontent-range: bytes */{total}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                    );
                     let _ = connection.write_all(head.as_bytes());
                     continue;
                 }
                 let rest = &content[start..];
                 let status = match from {
-                    Some(_) => format!("206 Partial Content\r\ncontent-range: bytes {start}-{}/{total}", total - 1),
+                    Some(_) => {
+                        format!("206 Partial Content\r\ncontent-range: bytes {start}-{}/{total}", total - 1)
+                    }
                     None => "200 OK".to_owned(),
                 };
-                let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", rest.len());
+                let head = format!(
+                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                    rest.len()
+                );
                 let sent = if breaks > 0 { rest.len() / 2 } else { rest.len() };
                 breaks = breaks.saturating_sub(1);
                 let _ = connection.write_all(head.as_bytes());
@@ -155,7 +168,11 @@ fn a_wrong_file_is_refused_and_not_kept() {
     assert_eq!(std::fs::read_dir(data.path().join("models/own")).unwrap().count(), 0);
 
     let output = pull(data.path(), &files.url, "missing.bin", &content);
-    assert!(output.status.code() == Some(2) && said(&output).contains("there is nothing at"), "{}", said(&output));
+    assert!(
+        output.status.code() == Some(2) && said(&output).contains("there is nothing at"),
+        "{}",
+        said(&output)
+    );
 }
 
 #[test]
@@ -194,7 +211,8 @@ mod with_local_model {
     #[test]
     #[ignore = "needs a model's folder"]
     fn a_server_finds_by_meaning_with_a_local_model() {
-        let model = std::env::var("OPERONE_TEST_LOCAL_MODEL").expect("OPERONE_TEST_LOCAL_MODEL names a folder");
+        let model =
+            std::env::var("OPERONE_TEST_LOCAL_MODEL").expect("OPERONE_TEST_LOCAL_MODEL names a folder");
         let data = folder();
         let server = Server::start_with(data.path(), &["--embedder", &model], &[]);
         let id = server.get("/info").json()["embedder"]["id"].as_str().unwrap().to_owned();
@@ -202,7 +220,8 @@ mod with_local_model {
         let cats = file(data.path(), "cats.txt", "A kitten was asleep on the couch.");
         let money = file(data.path(), "money.txt", "The company's turnover went up.");
         server.ingest(&[&cats, &money]);
-        let found = server.post("/rag/query", json!({"query": "revenue growth of the firm", "top_k": 1})).json();
+        let found =
+            server.post("/rag/query", json!({"query": "revenue growth of the firm", "top_k": 1})).json();
         assert!(found["results"][0]["source"]["uri"].as_str().unwrap().ends_with("money.txt"), "{found}");
     }
 }

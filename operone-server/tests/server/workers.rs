@@ -1,6 +1,6 @@
 //! Runs in processes of their own.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -36,18 +36,33 @@ fn assert_shut_off(status: &str) {
     assert_eq!((line("NoNewPrivs:"), line("Seccomp:")), (Some("1"), Some("2")), "{status}");
 }
 
-/// A model service that talks without end. Gives its URL.
+/// A model service that in each turn says much and lists the files. Gives its URL.
 fn talkative_model() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for mut connection in listener.incoming().map_while(Result::ok) {
             std::thread::spawn(move || {
-                let _ = connection.read(&mut [0; 16_384]);
-                let part = json!({"choices": [{"index": 0, "delta": {"content": "word ".repeat(100_000)}}]});
+                let mut reader = BufReader::new(connection.try_clone().unwrap());
+                let mut length = 0;
+                for line in reader.by_ref().lines().map(Result::unwrap).take_while(|line| !line.is_empty()) {
+                    if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
+                        length = value.trim().parse().unwrap();
+                    }
+                }
+                reader.read_exact(&mut vec![0; length]).unwrap();
+                let line = |delta: Value, finish: Value| {
+                    let choice = json!({"index": 0, "delta": delta, "finish_reason": finish});
+                    format!("data: {}\n\n", json!({"choices": [choice]}))
+                };
+                let part = line(json!({"content": "word ".repeat(100_000)}), Value::Null);
+                let function = json!({"name": "file_list", "arguments": "{}"});
+                let calls = json!([{"index": 0, "id": "1", "type": "function", "function": function}]);
+                let call = line(json!({"tool_calls": calls}), Value::Null);
+                let stop = line(json!({}), json!("tool_calls"));
                 let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
-                let _ = connection.write_all(head.as_bytes());
-                while connection.write_all(format!("data: {part}\n\n").as_bytes()).is_ok() {}
+                let answer = format!("{head}{}{call}{stop}data: [DONE]\n\n", part.repeat(7));
+                let _ = connection.write_all(answer.as_bytes());
             });
         }
     });
@@ -60,8 +75,9 @@ fn a_worker_that_needs_more_memory_than_it_has_ends_its_run() {
     let data = folder();
     let model = talkative_model();
     let server = Server::start_with(data.path(), &[], &[("OPENAI_BASE_URL", model.as_str())]);
-    let resources = json!({"cpu": "1", "ram": "64MB"});
-    let agent_id = server.create_agent(json!({"goal": "x", "capabilities": ["ai"], "resources": resources}));
+    let resources = json!({"cpu": "1", "ram": "32MiB"});
+    let agent_id =
+        server.create_agent(json!({"goal": "x", "capabilities": ["ai", "fs"], "resources": resources}));
     server.post(&format!("/agents/{agent_id}/start"), json!({}));
     let pid = wait_until(|| worker_of(&server));
     wait_until(|| command_line(pid).is_none().then_some(()));

@@ -148,8 +148,8 @@ fn gelu_tanh(x: f32) -> f32 {
 fn erf(x: f32) -> f32 {
     let positive = x.abs();
     let t = 1.0 / (1.0 + 0.327_591_1 * positive);
-    let series = t
-        * (0.254_829_6 + t * (-0.284_496_74 + t * (1.421_413_8 + t * (-1.453_152 + t * 1.061_405_4))));
+    let series =
+        t * (0.254_829_6 + t * (-0.284_496_74 + t * (1.421_413_8 + t * (-1.453_152 + t * 1.061_405_4))));
     (1.0 - series * exp(-positive * positive)).copysign(x)
 }
 

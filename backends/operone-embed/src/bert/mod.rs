@@ -136,9 +136,9 @@ impl Embedder for BertEmbedder {
                     batches.par_iter().map(|batch| model.vectors(batch)).collect::<Result<Vec<_>>>()
                 })
             };
-            let computed = tokio::task::spawn_blocking(compute)
-                .await
-                .map_err(|error| Error::internal("the embedder stopped in the middle").with_source(error))??;
+            let computed = tokio::task::spawn_blocking(compute).await.map_err(|error| {
+                Error::internal("the embedder stopped in the middle").with_source(error)
+            })??;
             for (place, vector) in computed.into_iter().flatten() {
                 if let Some(entry) = vectors.get_mut(place) {
                     *entry = vector;
@@ -255,7 +255,8 @@ fn id(folder: &Path, dimension: usize) -> Result<String> {
         let file = folder.join(name);
         if file.is_file() {
             hash.update(name);
-            read_into(&file, &mut hash).map_err(|error| unsuitable(&file, "cannot be read").with_source(error))?;
+            read_into(&file, &mut hash)
+                .map_err(|error| unsuitable(&file, "cannot be read").with_source(error))?;
         }
     }
     let hash: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();

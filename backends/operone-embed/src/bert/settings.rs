@@ -230,9 +230,9 @@ fn pooling_of(file: &Path) -> Result<Pooling> {
         return Err(unsuitable(file, "leaves the prompt out of the pooling"));
     }
     let named = config.get("pooling_mode").and_then(serde_json::Value::as_str);
-    let set = config.iter().filter_map(|(name, value)| {
-        (*value == true).then(|| name.strip_prefix("pooling_mode_")).flatten()
-    });
+    let set = config
+        .iter()
+        .filter_map(|(name, value)| (*value == true).then(|| name.strip_prefix("pooling_mode_")).flatten());
     let modes: Vec<&str> = named.into_iter().chain(set).collect();
     match modes.as_slice() {
         ["mean_tokens" | "mean"] => Ok(Pooling::Mean),
@@ -271,8 +271,7 @@ fn prompts(folder: &Path) -> Result<(String, String)> {
         #[serde(default)]
         default_prompt_name: Option<String>,
     }
-    let config =
-        optional::<Config>(&folder.join("config_sentence_transformers.json"))?.unwrap_or_default();
+    let config = optional::<Config>(&folder.join("config_sentence_transformers.json"))?.unwrap_or_default();
     let usual = config.default_prompt_name.as_ref().and_then(|name| config.prompts.get(name));
     let of = |names: &[&str]| {
         let found = names.iter().find_map(|name| config.prompts.get(*name));

@@ -102,7 +102,8 @@ async fn a_text_has_one_vector_alone_and_in_any_batch_on_any_threads() {
     let folder = folder();
     let model = BertEmbedder::open(folder.path()).unwrap();
     let many = BertEmbedder::open_with_threads(folder.path(), NonZeroUsize::new(5).unwrap()).unwrap();
-    let texts: Vec<String> = (0..700).map(|n| format!("{} cat sleeps {}", "the ".repeat(n % 5), "x ".repeat(n % 7))).collect();
+    let texts: Vec<String> =
+        (0..700).map(|n| format!("{} cat sleeps {}", "the ".repeat(n % 5), "x ".repeat(n % 7))).collect();
     let vectors = model.embed(&texts).await.unwrap();
     assert_eq!(vectors, many.embed(&texts).await.unwrap());
     for (text, vector) in texts.iter().zip(vectors).take(40) {

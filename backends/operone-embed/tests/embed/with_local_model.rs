@@ -9,7 +9,9 @@ use serde_json::Value;
 
 /// The folder with the model.
 fn folder() -> PathBuf {
-    std::env::var_os("OPERONE_TEST_LOCAL_MODEL").expect("OPERONE_TEST_LOCAL_MODEL names the model's folder").into()
+    std::env::var_os("OPERONE_TEST_LOCAL_MODEL")
+        .expect("OPERONE_TEST_LOCAL_MODEL names the model's folder")
+        .into()
 }
 
 /// Read once for all tests.
@@ -26,7 +28,8 @@ fn cosine(one: &[f32], other: &[f32]) -> f32 {
 #[ignore = "needs a model's folder"]
 async fn the_vectors_are_those_of_sentence_transformers() {
     let recorded: Vec<Value> = serde_json::from_str(include_str!("vectors.json")).unwrap();
-    let texts: Vec<String> = recorded.iter().map(|entry| entry["text"].as_str().unwrap().to_owned()).collect();
+    let texts: Vec<String> =
+        recorded.iter().map(|entry| entry["text"].as_str().unwrap().to_owned()).collect();
     let vectors = model().embed(&texts).await.unwrap();
     for ((entry, text), vector) in recorded.iter().zip(&texts).zip(vectors) {
         let expected: Vec<f32> = serde_json::from_value(entry["vector"].clone()).unwrap();
@@ -41,7 +44,10 @@ async fn fresh() -> (Arc<dyn Embedder>, ()) {
     (Arc::new(model()), ())
 }
 
-operone_core::embedder_conformance!(#[ignore = "needs a model's folder"] fresh);
+operone_core::embedder_conformance!(
+    #[ignore = "needs a model's folder"]
+    fresh
+);
 
 #[tokio::test]
 #[ignore = "needs a model's folder"]
@@ -62,7 +68,8 @@ async fn the_id_names_the_content_and_not_the_place() {
     let other = BertEmbedder::open(copy.path()).unwrap();
     assert_ne!(other.info().id, model().info().id);
     let text = ["The cat sleeps on the sofa.".to_owned()];
-    let [one, other] = [model().embed(&text).await, other.embed(&text).await].map(|vectors| vectors.unwrap().remove(0).unwrap());
+    let [one, other] = [model().embed(&text).await, other.embed(&text).await]
+        .map(|vectors| vectors.unwrap().remove(0).unwrap());
     assert!(cosine(&one, &other) < 0.999);
 }
 
