@@ -37,7 +37,7 @@ pub(super) enum Result {
         error: Error,
     },
     Called {
-        call: PendingCall,
+        call: Box<PendingCall>,
         outcome: ToolOutcome,
     },
     /// It was told to stop; what the model had said by then.
@@ -73,7 +73,7 @@ pub(super) async fn think(
 /// Calls a tool, unless a person has said no.
 pub(super) async fn act(
     driver: Option<&Driver>,
-    call: PendingCall,
+    call: Box<PendingCall>,
     identity: &RunIdentity,
     stop: CancellationToken,
 ) -> Finished {

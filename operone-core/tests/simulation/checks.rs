@@ -15,7 +15,7 @@ pub(crate) async fn check(
     read: BTreeMap<WorkId, Vec<JournalEvent>>,
 ) -> Vec<String> {
     let mut story = Vec::new();
-    let seen = world.seen.lock().unwrap();
+    let seen = std::mem::take(&mut *world.seen());
     for run in runs {
         let work = world.journal.work(&TenantId::local(), run).await.unwrap();
         let events = world.journal.events(run, 0, Page::of(usize::MAX)).await.unwrap();
