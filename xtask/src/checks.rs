@@ -34,6 +34,8 @@ pub(crate) fn run() -> Result<(), String> {
     step("tests", cargo(&["test", "--workspace", "--all-features"]))?;
 
     if data_folder().is_dir() {
+        // Another reader of PDFs, to compare with.
+        debian::run(Command::new("pdftotext").arg("-v")).or_else(|_| debian::install("poppler-utils"))?;
         step("tests with data", ignored(WITH_DATA))?;
     } else {
         skipped.extend(names(WITH_DATA)?);

@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 
 use operone_rag::parse::parse_bytes;
 
-use crate::archive::pack;
-
 /// Of a build without optimization, on a machine that does other things too.
 const MOST_TIME: Duration = Duration::from_secs(120);
 
@@ -139,6 +137,7 @@ fn texts_that_multiply() {
 #[cfg(feature = "office")]
 mod archives {
     use super::*;
+    use crate::archive::pack;
 
     const WORKBOOK: &str =
         "<workbook xmlns:r='r'><sheets><sheet name='S' sheetId='1' r:id='a'/></sheets></workbook>";

@@ -88,7 +88,8 @@ mod with_data {
     }
 
     fn percent(part: usize, whole: usize) -> u32 {
-        if whole == 0 { 100 } else { u32::try_from(part * 1000 / whole).unwrap().div_ceil(10) }
+        let thousandths = (part * 1000).checked_div(whole).unwrap_or(1000);
+        u32::try_from(thousandths).unwrap().div_ceil(10)
     }
 
     #[test]

@@ -27,7 +27,11 @@ impl Vocabulary {
         let mut longest = 0;
         for (token, id) in tokens {
             longest = longest.max(token.chars().count());
-            match rest(&token, prefix) {
+            let rest = match &token {
+                Cow::Borrowed(text) => text.strip_prefix(prefix).map(Cow::Borrowed),
+                Cow::Owned(text) => text.strip_prefix(prefix).map(|rest| Cow::Owned(rest.to_owned())),
+            };
+            match rest {
                 Some(rest) => continued.insert(rest, id),
                 None => begin.insert(token, id),
             };
@@ -53,13 +57,6 @@ impl Vocabulary {
     /// The id of a token that continues a word, given without its mark.
     pub(crate) fn continued(&self, token: &str) -> Option<u32> {
         self.continued.get(token).copied()
-    }
-}
-
-fn rest(token: &Cow<'static, str>, prefix: &str) -> Option<Cow<'static, str>> {
-    match token {
-        Cow::Borrowed(text) => text.strip_prefix(prefix).map(Cow::Borrowed),
-        Cow::Owned(text) => text.strip_prefix(prefix).map(|rest| Cow::Owned(rest.to_owned())),
     }
 }
 
