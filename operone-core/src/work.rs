@@ -15,6 +15,9 @@ use crate::error::{Error, Result};
 use crate::id::WorkId;
 use crate::journal::{Append, Claim, Claimed, Journal, Lease, NewEvent, Outcome, WorkKind};
 
+/// How long work rests after its first try failed for a reason that may pass; each further rest is four times as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
 /// Runs one kind of work.
 #[async_trait]
 pub trait WorkHandler: fmt::Debug + Send + Sync + 'static {
@@ -23,8 +26,8 @@ pub trait WorkHandler: fmt::Debug + Send + Sync + 'static {
     /// - `cancelled` ends when the end of the work was asked for: the handler finishes it as cancelled, soon.
     /// - The future is dropped when the lease is lost or the workers stop; the work is then taken up again, here
     ///   or elsewhere, from what the journal has.
-    /// - An error that is retryable leaves the work to be taken up again when the lease passes; any other ends it
-    ///   as failed.
+    /// - After an error that is retryable the work is taken up again: soon after its first try, and later after
+    ///   each further one, at the latest when the lease would have passed. Any other error ends it as failed.
     async fn run(&self, claimed: Claimed, cancelled: CancellationToken) -> Result<()>;
 }
 
@@ -137,7 +140,7 @@ impl Workers {
 
     /// Runs work that was claimed already with a handler of the caller's, as [`Workers::run`] does.
     pub async fn run_claimed(&self, claimed: Claimed, handler: &dyn WorkHandler, stop: CancellationToken) {
-        let lease = claimed.lease.clone();
+        let (lease, attempts) = (claimed.lease.clone(), claimed.work.attempts);
         let cancelled = CancellationToken::new();
         if claimed.work.cancel_requested {
             cancelled.cancel();
@@ -166,7 +169,13 @@ impl Workers {
             }
         };
         if let Err(error) = result {
-            self.settle_error(&lease, &error).await;
+            renewal.shutdown().await;
+            if let Some(pause) = self.settle_error(&lease, attempts, &error).await {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(pause) => self.doorbell.ring(),
+                }
+            }
         }
     }
 
@@ -184,16 +193,30 @@ impl Workers {
         Registered { running, work: work.clone() }
     }
 
-    async fn settle_error(&self, lease: &Lease, error: &Error) {
+    /// Ends work that failed, or says after which pause it is due again.
+    async fn settle_error(&self, lease: &Lease, attempts: u32, error: &Error) -> Option<Duration> {
         tracing::warn!(work = %lease.work, code = error.code(), %error, "work was interrupted by an error");
-        if error.is_retryable() || error.code() == "lease_lost" {
-            return;
+        if error.code() == "lease_lost" {
+            return None;
+        }
+        if error.is_retryable() {
+            // The lease is kept for a moment, so that nobody else is in a hurry; its attempt stays counted.
+            let pause = FIRST_PAUSE.saturating_mul(4_u32.saturating_pow(attempts.saturating_sub(1)));
+            let pause = pause.min(self.lease_for);
+            return match self.journal.renew(lease, pause).await {
+                Ok(_) => Some(pause),
+                Err(error) => {
+                    tracing::warn!(work = %lease.work, %error, "the work is taken up again when its lease passes");
+                    None
+                }
+            };
         }
         let outcome = Outcome::failed(error.report());
         let events: Vec<NewEvent> = vec![outcome.end_event()];
         if let Err(error) = self.journal.finish(lease, Append::new(events), outcome).await {
             tracing::warn!(work = %lease.work, %error, "the failure was not journalled; the work is tried again");
         }
+        None
     }
 }
 

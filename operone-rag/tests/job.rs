@@ -166,8 +166,8 @@ async fn a_job_that_was_cut_off_goes_on_where_it_was() {
             let mut payload = serde_json::to_value(outcome).unwrap();
             payload["index"] = json!(0);
             let event = NewEvent::new("document", payload);
-            let snapshot = Some(json!({"done": 1, "failed": 0}));
-            jobs.journal.append(&claimed.lease, Append::new(vec![event])).await.unwrap();
+            let append = Append::new(vec![event]).with_snapshot(json!({"done": 1, "failed": 0}));
+            jobs.journal.append(&claimed.lease, append).await.unwrap();
         }
     }
     jobs.world.embedder.take();

@@ -128,9 +128,9 @@ struct Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         let Some(key) = self.key.take() else { return };
-        let (journal, tenant) = (self.parts.services.journal.clone(), self.tenant.clone());
+        let (parts, tenant) = (self.parts.clone(), self.tenant.clone());
         self.parts.background.spawn(async move {
-            if let Err(error) = journal.settle(&tenant, &key, None).await {
+            if let Err(error) = parts.services.journal.settle(&tenant, &key, None).await {
                 tracing::warn!(%error, "an Idempotency-Key is held for a minute longer than needed");
             }
         });

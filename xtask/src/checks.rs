@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use crate::chaos;
 use crate::debian;
 use crate::local_model;
 use crate::mcp_servers::McpServers;
@@ -32,6 +33,7 @@ pub(crate) fn run() -> Result<(), String> {
     // The README's commands are run by a test.
     debian::ensure("curl")?;
     step("tests", cargo(&["test", "--workspace", "--all-features"]))?;
+    chaos(&chaos::Options { server_kills: 10, worker_kills: 15, seed: 1, server: None })?;
 
     if data_folder().is_dir() {
         // Another reader of PDFs, to compare with.
@@ -100,6 +102,14 @@ pub(crate) fn run() -> Result<(), String> {
     }
     println!("all checks passed, {} tests skipped", skipped.len());
     Ok(())
+}
+
+/// Kills the server, as it was built for the tests, and its workers.
+pub(crate) fn chaos(options: &chaos::Options) -> Result<(), String> {
+    if options.server.is_none() {
+        step("the server to kill", cargo(&["build", "--package", "operone-server"]))?;
+    }
+    chaos::run(options, target_folder().join("debug/operone-server"))
 }
 
 fn step(name: &str, mut command: Command) -> Result<(), String> {

@@ -1,5 +1,6 @@
-//! The project's own commands: `cargo xtask test` runs every check there is.
+//! The project's own commands: `cargo xtask test` runs every check there is, `cargo xtask chaos` kills.
 
+mod chaos;
 mod checks;
 mod debian;
 mod local_model;
@@ -9,13 +10,16 @@ mod postgres;
 
 use std::process::ExitCode;
 
-const USAGE: &str =
-    "cargo xtask test    format, lints, tests, the suites of real services, and documentation";
+const USAGE: &str = "\
+cargo xtask test     format, lints, tests, the suites of real services, and documentation
+cargo xtask chaos    kills of the server and of workers in the middle of runs
+                     [--server-kills N] [--worker-kills N] [--seed S] [--server PATH]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["test"] => checks::run(),
+        ["chaos", options @ ..] => chaos::Options::parse(options).and_then(|options| checks::chaos(&options)),
         _ => Err(USAGE.to_owned()),
     };
     match result {
