@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use operone_core::chunk::{Chunk, CompleteQuery, DenseQuery, Document, Level, LexicalQuery, NewDocument};
 use operone_core::filter::Filter;
 use operone_core::id::DocId;
-use operone_core::in_process::chunk_index::{ChunkIndex, CountedDocument, IndexedDocument};
+use operone_core::Result;
+use operone_core::in_process::chunk_index::{
+    ChunkIndex, CountedDocument, IndexSource, IndexedDocument, Terms, VectorPlace, VectorPrecision,
+};
 
 /// Numbers that are the same in every run.
 struct Random(u64);

@@ -43,6 +43,7 @@ const JOBS_AT_ONCE: usize = 2;
 
 /// Opens the data folder and puts the parts together; background work goes to `background`.
 pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
+    let Embedders { passages: embedder, queries } = embedders(config)?;
     let folder = Arc::new(DataFolder::lock(&config.data)?);
     let data = folder.path().to_path_buf();
     let workspace = absolute(&config.workspace)?;
@@ -59,7 +60,6 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
         RunServices::new(Arc::clone(&journal), Arc::clone(&bus), Live::default(), Arc::clone(&clock));
 
     let model = language_model(config)?;
-    let Embedders { passages: embedder, queries } = embedders(config)?;
     let retriever: Arc<dyn Retriever> =
         Arc::new(HybridRetriever::new(Arc::clone(&chunks), queries, Arc::clone(&cache) as _));
     let memory: Arc<dyn Recall> =

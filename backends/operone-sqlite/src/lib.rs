@@ -37,7 +37,7 @@ mod schema;
 mod writer;
 
 pub use cache::SqliteEmbeddingCache;
-pub use chunks::SqliteChunkStore;
+pub use chunks::{ChunkIndexConfig, SqliteChunkStore};
 pub use folder::DataFolder;
 pub use journal::SqliteJournal;
 pub use memory::SqliteMemoryStore;

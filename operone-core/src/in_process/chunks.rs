@@ -6,7 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 
-use super::chunk_index::{ChunkIndex, CountedDocument, IndexedDocument, VectorSpace};
+use super::chunk_index::{
+    ChunkIndex, CountedDocument, IndexSource, IndexedDocument, Terms, VectorPlace, VectorSpace,
+};
 use crate::chunk::{
     Candidate, Chunk, ChunkKey, ChunkStore, ChunkStoreCapabilities, Collection, CompleteQuery, DenseQuery,
     Document, Generation, LexicalQuery, NewDocument, Scores, StoredChunk,
@@ -16,7 +18,8 @@ use crate::id::{DocId, WorkId};
 
 /// Keeps collections in memory, each with a [`ChunkIndex`]. Clones share them.
 ///
-/// Queries compute on the calling thread: about 10 ms where a hundred thousand vectors are compared.
+/// Queries compute on the calling thread: a few milliseconds where a hundred thousand vectors are
+/// compared.
 #[derive(Clone, Debug, Default)]
 pub struct InProcessChunkStore {
     // Never held across an await: each call is one step under the lock, which makes it atomic.
@@ -28,7 +31,25 @@ struct Stored {
     generation: Generation,
     space: Option<VectorSpace>,
     documents: BTreeMap<DocId, NewDocument>,
+    terms: Terms,
     index: ChunkIndex,
+}
+
+impl IndexSource for Stored {
+    fn term(&self, term: &str) -> Result<Option<u32>> {
+        Ok(self.terms.get(term))
+    }
+
+    fn vectors(&self, chunks: &[VectorPlace<'_>], found: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
+        for (place, chunk) in chunks.iter().enumerate() {
+            let document = self.documents.get(chunk.id);
+            let chunk = document.and_then(|document| document.chunks.get(chunk.ordinal as usize));
+            if let Some(vector) = chunk.and_then(|chunk| chunk.vector.as_ref()) {
+                found(place, vector);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl InProcessChunkStore {
@@ -55,10 +76,11 @@ impl ChunkStore for InProcessChunkStore {
         let space = VectorSpace::admit(current, &document)?;
         let stored = collections.entry(collection.clone()).or_default();
         stored.space = Some(space);
-        let terms = counted.terms.iter().map(|(term, count)| (stored.index.number(term), count)).collect();
-        stored.index.insert(&IndexedDocument::new(&document.document, terms, counted.chunks));
-        stored.documents.insert(document.document.id.clone(), document);
+        let terms = counted.terms.iter().map(|(term, count)| (stored.terms.number(term), count)).collect();
         stored.generation.0 += 1;
+        let number = i64::try_from(stored.generation.0).unwrap_or(i64::MAX);
+        stored.index.insert(&IndexedDocument::new(&document.document, number, terms, counted.chunks));
+        stored.documents.insert(document.document.id.clone(), document);
         Ok(stored.generation)
     }
 
@@ -75,6 +97,7 @@ impl ChunkStore for InProcessChunkStore {
         }
         if stored.documents.is_empty() {
             stored.space = None;
+            stored.terms = Terms::default();
         }
         Ok(stored.generation)
     }
@@ -117,15 +140,15 @@ impl ChunkStore for InProcessChunkStore {
     }
 
     async fn dense(&self, collection: &Collection, query: DenseQuery<'_>) -> Result<Vec<Candidate>> {
-        self.read(collection, |stored| stored.index.dense(&query))
+        self.read(collection, |stored| stored.index.dense(&query, stored))
     }
 
     async fn lexical(&self, collection: &Collection, query: LexicalQuery<'_>) -> Result<Vec<Candidate>> {
-        Ok(self.read(collection, |stored| stored.index.lexical(&query)))
+        self.read(collection, |stored| stored.index.lexical(&query, stored))
     }
 
     async fn complete(&self, collection: &Collection, query: CompleteQuery<'_>) -> Result<Vec<Scores>> {
-        self.read(collection, |stored| stored.index.complete(&query))
+        self.read(collection, |stored| stored.index.complete(&query, stored))
     }
 
     async fn chunks(&self, collection: &Collection, keys: &[ChunkKey]) -> Result<Vec<Option<StoredChunk>>> {

@@ -37,7 +37,7 @@ const ENDS: usize = 2;
 /// - The weights are read into memory as `f32`, which takes 90 MB for all-MiniLM-L6-v2.
 /// - Calls compute on threads of their own, as many as the machine has cores, and take turns. A call that is dropped
 ///   stops at the next batch.
-/// - The text "[SEP]" is the seven characters, not the token.
+/// - `[SEP]` within a text is five characters, not the token.
 #[derive(Clone)]
 pub struct BertEmbedder {
     model: Arc<Model>,

@@ -4,11 +4,12 @@ use operone_core::in_process::chunk_index::IndexedChunk;
 
 use crate::error::{Failure, corrupt};
 
-/// What `document_indexes` keeps of the chunks of a document.
+/// What is kept of the chunks of a document, but for their texts.
 #[derive(Debug)]
 pub(super) struct EncodedChunks {
     pub(super) terms: Vec<u8>,
-    pub(super) vectors: Vec<u8>,
+    /// For each chunk the bytes of its vector, if it has one.
+    pub(super) vectors: Vec<Option<Vec<u8>>>,
 }
 
 pub(super) fn encode_chunks(chunks: &[IndexedChunk]) -> EncodedChunks {
@@ -22,10 +23,8 @@ pub(super) fn encode_chunks(chunks: &[IndexedChunk]) -> EncodedChunks {
             put_number(&mut encoded.terms, u64::from(*count));
             last = *place;
         }
-        encoded.vectors.push(u8::from(chunk.vector.is_some()));
-        for number in chunk.vector.iter().flatten() {
-            encoded.vectors.extend_from_slice(&number.to_le_bytes());
-        }
+        let bytes = |vector: &Vec<f32>| vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+        encoded.vectors.push(chunk.vector.as_ref().map(bytes));
     }
     encoded
 }
@@ -49,13 +48,9 @@ pub(super) fn decode_terms(bytes: &[u8]) -> Result<Vec<(u32, u32)>, Failure> {
     Ok(terms)
 }
 
-/// The chunks of a document; `dimension` is that of the collection's vectors.
-pub(super) fn decode_chunks(
-    chunk_terms: &[u8],
-    vectors: &[u8],
-    dimension: usize,
-) -> Result<Vec<IndexedChunk>, Failure> {
-    let (mut rest, mut vectors) = (chunk_terms, vectors);
+/// The chunks of a document without their vectors.
+pub(super) fn decode_chunks(chunk_terms: &[u8]) -> Result<Vec<IndexedChunk>, Failure> {
+    let mut rest = chunk_terms;
     let mut chunks = Vec::new();
     while !rest.is_empty() {
         let count = take_number(&mut rest)? as usize;
@@ -66,23 +61,14 @@ pub(super) fn decode_chunks(
             place = place.wrapping_add(take_number(&mut rest)?);
             terms.push((place, take_number(&mut rest)?));
         }
-        let vector = match take(&mut vectors, 1)? {
-            [0] => None,
-            _ => Some(floats(take(&mut vectors, dimension * 4)?)),
-        };
-        chunks.push(IndexedChunk { terms, vector });
+        chunks.push(IndexedChunk { terms, vector: None });
     }
     Ok(chunks)
 }
 
-fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks::<4>().0.iter().map(|number| f32::from_le_bytes(*number)).collect()
-}
-
-fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Result<&'a [u8], Failure> {
-    let (taken, rest) = bytes.split_at_checked(count).ok_or_else(|| corrupt("an index that breaks off"))?;
-    *bytes = rest;
-    Ok(taken)
+/// The numbers of a vector.
+pub(super) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes.as_chunks::<4>().0.iter().map(|number| f32::from_le_bytes(*number))
 }
 
 /// Seven bits to a byte, the lowest first; the high bit says that more follow.
@@ -115,13 +101,17 @@ mod tests {
     fn what_was_encoded_is_decoded() {
         let terms = [(0, 1), (127, 0), (128, 300), (u32::MAX, u32::MAX)];
         assert_eq!(decode_terms(&encode_terms(&terms)).unwrap(), terms);
-        let chunks = vec![
-            IndexedChunk { terms: vec![(0, 1), (127, 128), (300, u32::MAX)], vector: Some(vec![1.5, -0.0]) },
+        let chunks = [
+            IndexedChunk { terms: vec![(0, 1), (127, 128), (300, u32::MAX)], vector: None },
             IndexedChunk::default(),
-            IndexedChunk { terms: vec![(5, 2)], vector: Some(vec![f32::MIN_POSITIVE, f32::MAX]) },
+            IndexedChunk { terms: vec![(5, 2)], vector: Some(vec![f32::MIN_POSITIVE, -0.0]) },
         ];
         let encoded = encode_chunks(&chunks);
-        assert_eq!(decode_chunks(&encoded.terms, &encoded.vectors, 2).unwrap(), chunks);
+        let terms = decode_chunks(&encoded.terms).unwrap();
+        assert!(terms.iter().map(|chunk| &chunk.terms).eq(chunks.iter().map(|chunk| &chunk.terms)));
+        let vectors: Vec<Option<Vec<f32>>> =
+            encoded.vectors.iter().map(|bytes| bytes.as_ref().map(|bytes| floats(bytes).collect())).collect();
+        assert_eq!(vectors, [None, None, chunks[2].vector.clone()]);
     }
 
     #[test]
@@ -131,11 +121,9 @@ mod tests {
             assert!(decode_terms(&terms[..end]).is_err());
         }
         assert!(decode_terms(&[0xff; 20]).is_err());
-        let chunks = [IndexedChunk { terms: vec![(0, 300)], vector: Some(vec![1.0]) }];
-        let encoded = encode_chunks(&chunks);
+        let encoded = encode_chunks(&[IndexedChunk { terms: vec![(0, 300)], vector: None }]);
         for end in 1..encoded.terms.len() {
-            assert!(decode_chunks(&encoded.terms[..end], &encoded.vectors, 1).is_err());
+            assert!(decode_chunks(&encoded.terms[..end]).is_err());
         }
-        assert!(decode_chunks(&encoded.terms, &encoded.vectors, 2).is_err());
     }
 }

@@ -3,10 +3,10 @@
 use operone_core::cache::ContentHash;
 use operone_core::chunk::{Chunk, ChunkKey, Collection, Document, Generation, NewDocument, StoredChunk};
 use operone_core::id::{DocId, WorkId};
-use operone_core::in_process::chunk_index::{IndexedDocument, TermCounts, VectorSpace};
+use operone_core::in_process::chunk_index::{IndexedChunk, IndexedDocument, TermCounts, VectorSpace};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
-use super::codec::{EncodedChunks, decode_chunks, decode_terms, encode_terms};
+use super::codec::{EncodedChunks, decode_chunks, decode_terms, encode_terms, floats};
 use super::terms;
 use crate::database::integer;
 use crate::error::{Failure, corrupt};
@@ -32,14 +32,24 @@ pub(super) fn find(db: &Connection, collection: &Collection) -> Result<Option<Fo
     Ok(found.optional()?)
 }
 
-/// Stores a document in the place of the one of this id; gives the numbers of its terms, too, in their order.
+/// What became of a document that was stored.
+#[derive(Debug)]
+pub(super) struct Replaced {
+    pub(super) generation: Generation,
+    /// The document's number.
+    pub(super) number: i64,
+    /// The numbers of its terms in their order, with their counts.
+    pub(super) terms: Vec<(u32, u32)>,
+}
+
+/// Stores a document in the place of the one of this id.
 pub(super) fn replace(
     db: &Connection,
     collection: &Collection,
     new: &NewDocument,
     counts: &TermCounts,
     chunks: &EncodedChunks,
-) -> Result<(Generation, Vec<(u32, u32)>), Failure> {
+) -> Result<Replaced, Failure> {
     let found = match find(db, collection)? {
         Some(found) => found,
         None => create(db, collection)?,
@@ -49,18 +59,25 @@ pub(super) fn replace(
     let (job, place) = new.job.as_ref().map(|(job, place)| (job.as_str(), *place)).unzip();
     let id = new.document.id.as_str();
     let document = to_json(&new.document, "the document")?;
-    let number = db
-        .prepare_cached(
-            "INSERT INTO documents (collection, id, document, job, job_index) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .insert(params![found.number, id, document, job, place])?;
-    insert_chunks(db, number, &new.chunks)?;
-    let numbered = terms::number(db, found.number, counts)?;
+    let number: i64 = db
+        .prepare_cached("UPDATE document_numbers SET last = last + 1 RETURNING last")?
+        .query_row([], |row| row.get(0))?;
     db.prepare_cached(
-        "INSERT INTO document_indexes (document, terms, chunk_terms, vectors) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO documents (number, collection, id, document, job, job_index)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
-    .execute(params![number, encode_terms(&numbered), chunks.terms, chunks.vectors])?;
-    Ok((set_collection(db, &found, Some(&space))?, numbered))
+    .execute(params![number, found.number, id, document, job, place])?;
+    insert_chunks(db, number, &new.chunks)?;
+    let terms = terms::number(db, found.number, counts)?;
+    db.prepare_cached("INSERT INTO document_indexes (document, terms, chunk_terms) VALUES (?1, ?2, ?3)")?
+        .execute(params![number, encode_terms(&terms), chunks.terms])?;
+    let mut insert = db.prepare_cached("INSERT INTO vectors (place, vector) VALUES (?1, ?2)")?;
+    for (ordinal, vector) in (0..).zip(&chunks.vectors) {
+        if let Some(vector) = vector {
+            insert.execute(params![place_of(number, ordinal), vector])?;
+        }
+    }
+    Ok(Replaced { generation: set_collection(db, &found, Some(&space))?, number, terms })
 }
 
 /// Removes documents; unknown ids are passed over.
@@ -168,7 +185,7 @@ pub(super) fn document_chunks(
     let mut indexes = indexes_statement(db, "AND d.id = ?2")?;
     let mut rows = indexes.query(params![found.number, id.as_str()])?;
     let Some(row) = rows.next()? else { return Ok(chunks) };
-    let index = indexed_of(row, found.space.as_ref())?;
+    let index = indexed_of(db, row)?;
     let terms = terms::texts(db, found.number, &index.terms)?;
     for (chunk, index) in chunks.iter_mut().zip(index.chunks) {
         let repeated = index.terms.iter().filter_map(|(place, count)| {
@@ -190,21 +207,52 @@ pub(super) fn for_each_index(
     let mut indexes = indexes_statement(db, "ORDER BY d.number")?;
     let mut rows = indexes.query(params![found.number])?;
     while let Some(row) = rows.next()? {
-        each(indexed_of(row, found.space.as_ref())?);
+        each(indexed_of(db, row)?);
     }
     Ok(())
 }
 
-/// About how many vectors a collection has: its chunks without one add a little.
-pub(super) fn count_vectors(db: &Connection, found: &Found) -> Result<usize, Failure> {
-    let Some(dimension) = found.space.as_ref().and_then(|space| space.dimension) else { return Ok(0) };
-    let bytes: usize = db.query_row(
-        "SELECT coalesce(sum(length(i.vectors)), 0)
-         FROM documents AS d JOIN document_indexes AS i ON i.document = d.number WHERE d.collection = ?1",
+/// What the search index needs of one document.
+pub(super) fn index_of(db: &Connection, found: &Found, number: i64) -> Result<IndexedDocument, Failure> {
+    let mut indexes = indexes_statement(db, "AND d.number = ?2")?;
+    let mut rows = indexes.query(params![found.number, number])?;
+    let row = rows.next()?.ok_or_else(|| corrupt("a document without an index"))?;
+    indexed_of(db, row)
+}
+
+/// The numbers of the documents of a collection.
+pub(super) fn numbers(db: &Connection, found: &Found) -> Result<Vec<i64>, Failure> {
+    let mut statement = db.prepare_cached("SELECT number FROM documents WHERE collection = ?1")?;
+    let numbers = statement.query_map(params![found.number], |row| row.get(0))?;
+    Ok(numbers.collect::<Result<_, _>>()?)
+}
+
+/// Calls `found` with the vector of each chunk that is there, and its place among those given by the numbers of their
+/// documents and their ordinals.
+pub(super) fn vectors(
+    db: &Connection,
+    chunks: impl Iterator<Item = (i64, u32)>,
+    found: &mut dyn FnMut(usize, &[f32]),
+) -> Result<(), Failure> {
+    let mut statement = db.prepare_cached("SELECT vector FROM vectors WHERE place = ?1")?;
+    let mut vector = Vec::new();
+    for (place, (number, ordinal)) in chunks.enumerate() {
+        let mut rows = statement.query(params![place_of(number, ordinal)])?;
+        let Some(row) = rows.next()? else { continue };
+        vector.clear();
+        vector.extend(floats(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?));
+        found(place, &vector);
+    }
+    Ok(())
+}
+
+/// How many chunks a collection has.
+pub(super) fn count_chunks(db: &Connection, found: &Found) -> Result<usize, Failure> {
+    Ok(db.query_row(
+        "SELECT count(*) FROM documents AS d JOIN chunks AS c ON c.document = d.number WHERE d.collection = ?1",
         params![found.number],
         |row| row.get(0),
-    )?;
-    Ok(bytes / (1 + 4 * dimension))
+    )?)
 }
 
 fn create(db: &Connection, collection: &Collection) -> Result<Found, Failure> {
@@ -229,8 +277,19 @@ fn set_collection(
 }
 
 fn delete(db: &Connection, collection: i64, id: &DocId) -> Result<bool, Failure> {
-    let mut statement = db.prepare_cached("DELETE FROM documents WHERE collection = ?1 AND id = ?2")?;
-    Ok(statement.execute(params![collection, id.as_str()])? > 0)
+    let mut statement =
+        db.prepare_cached("DELETE FROM documents WHERE collection = ?1 AND id = ?2 RETURNING number")?;
+    let number: Option<i64> =
+        statement.query_row(params![collection, id.as_str()], |row| row.get(0)).optional()?;
+    let Some(number) = number else { return Ok(false) };
+    db.prepare_cached("DELETE FROM vectors WHERE place BETWEEN ?1 AND ?2")?
+        .execute(params![place_of(number, 0), place_of(number, u32::MAX)])?;
+    Ok(true)
+}
+
+/// Where `vectors` has the vector of a chunk.
+fn place_of(document: i64, ordinal: u32) -> i64 {
+    (document << 32) | i64::from(ordinal)
 }
 
 fn insert_chunks(db: &Connection, document: i64, chunks: &[Chunk]) -> Result<(), Failure> {
@@ -266,18 +325,30 @@ fn chunk_of(row: &Row<'_>) -> Result<Chunk, Failure> {
 
 fn indexes_statement<'a>(db: &'a Connection, which: &str) -> Result<CachedStatement<'a>, Failure> {
     Ok(db.prepare_cached(&format!(
-        "SELECT d.document, i.terms, i.chunk_terms, i.vectors
+        "SELECT d.document, d.number, i.terms, i.chunk_terms
          FROM documents AS d JOIN document_indexes AS i ON i.document = d.number
          WHERE d.collection = ?1 {which}"
     ))?)
 }
 
-fn indexed_of(row: &Row<'_>, space: Option<&VectorSpace>) -> Result<IndexedDocument, Failure> {
+fn indexed_of(db: &Connection, row: &Row<'_>) -> Result<IndexedDocument, Failure> {
     let blob = |column| Ok::<_, Failure>(row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?);
-    let document: Document = json(row, 0, "a document")?;
-    let dimension = space.and_then(|space| space.dimension).unwrap_or(0);
-    let chunks = decode_chunks(blob(2)?, blob(3)?, dimension)?;
-    Ok(IndexedDocument::new(&document, decode_terms(blob(1)?)?, chunks))
+    let (document, number): (Document, i64) = (json(row, 0, "a document")?, row.get(1)?);
+    let mut chunks = decode_chunks(blob(3)?)?;
+    put_vectors(db, number, &mut chunks)?;
+    Ok(IndexedDocument::new(&document, number, decode_terms(blob(2)?)?, chunks))
+}
+
+fn put_vectors(db: &Connection, document: i64, chunks: &mut [IndexedChunk]) -> Result<(), Failure> {
+    let mut statement = db.prepare_cached("SELECT place, vector FROM vectors WHERE place BETWEEN ?1 AND ?2")?;
+    let mut rows = statement.query(params![place_of(document, 0), place_of(document, u32::MAX)])?;
+    while let Some(row) = rows.next()? {
+        let ordinal = row.get::<_, i64>(0)? - place_of(document, 0);
+        let chunk = usize::try_from(ordinal).ok().and_then(|ordinal| chunks.get_mut(ordinal));
+        let chunk = chunk.ok_or_else(|| corrupt("a vector without a chunk"))?;
+        chunk.vector = Some(floats(row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?).collect());
+    }
+    Ok(())
 }
 
 fn doc_id(row: &Row<'_>, column: usize) -> Result<DocId, Failure> {

@@ -37,16 +37,8 @@ pub(super) fn texts(db: &Connection, collection: i64, terms: &[(u32, u32)]) -> R
     terms.iter().map(&mut text_of).collect()
 }
 
-/// Calls `each` for every term of a collection.
-pub(super) fn for_each(
-    db: &Connection,
-    collection: i64,
-    mut each: impl FnMut(u32, &str),
-) -> Result<(), Failure> {
-    let mut statement = db.prepare_cached("SELECT number, term FROM terms WHERE collection = ?1")?;
-    let mut rows = statement.query(params![collection])?;
-    while let Some(row) = rows.next()? {
-        each(row.get(0)?, row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?);
-    }
-    Ok(())
+/// The number of a term, if it has one.
+pub(super) fn find(db: &Connection, collection: i64, term: &str) -> Result<Option<u32>, Failure> {
+    let mut known = db.prepare_cached("SELECT number FROM terms WHERE collection = ?1 AND term = ?2")?;
+    Ok(known.query_row(params![collection, term], |row| row.get(0)).optional()?)
 }

@@ -24,6 +24,8 @@ pub struct CountedDocument {
 pub struct IndexedDocument {
     /// The document's id.
     pub id: DocId,
+    /// The number under which the store knows this version of the document.
+    pub number: i64,
     /// What filters compare with.
     pub metadata: Metadata,
     /// What `date_range` compares with.
@@ -68,9 +70,17 @@ impl CountedDocument {
 
 impl IndexedDocument {
     /// What the index needs of `document`, whose terms have numbers by now.
-    pub fn new(document: &Document, terms: Vec<(u32, u32)>, chunks: Vec<IndexedChunk>) -> Self {
+    ///
+    /// `number` is the store's own for this version of the document; a later version has another one.
+    pub fn new(
+        document: &Document,
+        number: i64,
+        terms: Vec<(u32, u32)>,
+        chunks: Vec<IndexedChunk>,
+    ) -> Self {
         Self {
             id: document.id.clone(),
+            number,
             metadata: document.metadata.clone(),
             date: document.date,
             terms,

@@ -3,7 +3,7 @@
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
-use super::blocks::{self, Blocks, Head, Posting};
+use super::blocks::{self, Blocks, Posting};
 use crate::text::Bm25;
 
 /// The texts of one level, chunks or documents, by their terms. Texts and terms are numbers; those of texts rise.
@@ -384,7 +384,7 @@ mod tests {
         let mean = postings.mean_length();
         for term in [0, 3, 99] {
             for (head, body) in postings.list(term) {
-                let (count, length): (f32, f32) = Head::bounds(&head);
+                let (count, length) = head.bounds();
                 let bound = Bm25::default().term_weight(count, length, mean);
                 blocks::for_each(head, body, |posting| assert!(postings.part(posting, mean) <= bound));
             }

@@ -11,40 +11,55 @@ use crate::id::DocId;
 pub(super) struct Top<'a> {
     limit: usize,
     kept: BinaryHeap<Reverse<Ranked<'a>>>,
+    /// What a score must reach, once there are enough.
+    least: f32,
 }
 
-#[derive(Debug)]
-struct Ranked<'a> {
-    score: f32,
-    key: (&'a DocId, u32),
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ranked<'a> {
+    pub(super) score: f32,
+    pub(super) key: (&'a DocId, u32),
+    /// The chunk's row in the index.
+    pub(super) row: u32,
 }
 
 impl<'a> Top<'a> {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, kept: BinaryHeap::new() }
+        Self { limit, kept: BinaryHeap::new(), least: f32::NEG_INFINITY }
     }
 
     /// Offers a candidate; its key is asked for only if the score may suffice.
-    pub(super) fn offer(&mut self, score: f32, key: impl FnOnce() -> Option<(&'a DocId, u32)>) {
-        let full = self.kept.len() >= self.limit;
-        let worst = self.kept.peek().map(|Reverse(worst)| worst.score);
-        if full && worst.is_none_or(|worst| score < worst) {
-            return;
-        }
-        let Some(key) = key() else { return };
-        self.kept.push(Reverse(Ranked { score, key }));
-        if full {
-            self.kept.pop();
+    #[inline]
+    pub(super) fn offer(&mut self, score: f32, row: u32, key: impl FnOnce() -> Option<(&'a DocId, u32)>) {
+        if score >= self.least
+            && let Some(key) = key()
+        {
+            self.put(Ranked { score, key, row });
         }
     }
 
     /// The kept ones, best first.
+    pub(super) fn into_ranked(self) -> Vec<Ranked<'a>> {
+        self.kept.into_sorted_vec().into_iter().map(|Reverse(ranked)| ranked).collect()
+    }
+
+    /// The kept ones, best first.
     pub(super) fn into_candidates(self) -> Vec<Candidate> {
-        let candidate = |Reverse(Ranked { score, key: (doc, ordinal) })| Candidate {
+        let candidate = |Ranked { score, key: (doc, ordinal), .. }| Candidate {
             key: ChunkKey { doc: DocId::clone(doc), ordinal },
             score,
         };
-        self.kept.into_sorted_vec().into_iter().map(candidate).collect()
+        self.into_ranked().into_iter().map(candidate).collect()
+    }
+
+    fn put(&mut self, ranked: Ranked<'a>) {
+        self.kept.push(Reverse(ranked));
+        if self.kept.len() > self.limit {
+            self.kept.pop();
+        }
+        if self.kept.len() == self.limit {
+            self.least = self.kept.peek().map_or(f32::INFINITY, |Reverse(worst)| worst.score);
+        }
     }
 }
 
