@@ -15,5 +15,6 @@ mod operations;
 mod problems;
 mod rag;
 mod readme;
+mod slow_readers;
 mod support;
 mod workers;

@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Options, program: PathBuf) -> Result<(), String> {
     let mut restarts = Vec::new();
     with_runs(&server, &ledger, &random, 0, || {
         for _ in 0..*server_kills {
-            std::thread::sleep(Duration::from_millis(50 + random.below(550)));
+            std::thread::sleep(Duration::from_millis(300 + random.below(1_000)));
             let killed = Instant::now();
             let ready = server.kill_and_restart()?;
             restarts.push(ready.duration_since(killed));
@@ -87,7 +87,7 @@ pub(crate) fn run(options: &Options, program: PathBuf) -> Result<(), String> {
             if Instant::now() > give_up {
                 return Err(format!("{left} workers were left to kill"));
             }
-            std::thread::sleep(Duration::from_millis(10 + random.below(120)));
+            std::thread::sleep(Duration::from_millis(30 + random.below(220)));
             let workers = server.workers();
             if let Some(worker) = workers.get(random.below(workers.len() as u64) as usize) {
                 server::kill(*worker);
