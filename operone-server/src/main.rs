@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use operone_core::Error;
-use operone_server::{
-    Arguments, Command, Config, Task, parse, run_task, run_worker, serve_until_stopped,
-};
+use operone_server::{Arguments, Command, Config, Task, parse, run_task, run_worker, serve_until_stopped};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;

@@ -27,7 +27,15 @@ SELECT p.document * 4294967296 + p.ordinal, substr(i.vectors, p.begin + 1, p.siz
 FROM pieces AS p JOIN document_indexes AS i ON i.document = p.document
 WHERE substr(i.vectors, p.begin, 1) = x'01';
 
-ALTER TABLE document_indexes DROP COLUMN vectors;
+CREATE TABLE document_words (
+    document    INTEGER PRIMARY KEY REFERENCES documents (number) ON DELETE CASCADE,
+    -- The number of each term of the document, with its count.
+    terms       BLOB NOT NULL,
+    -- For each chunk the places of its terms in `terms`, with their counts.
+    chunk_terms BLOB NOT NULL
+);
+INSERT INTO document_words SELECT document, terms, chunk_terms FROM document_indexes;
+DROP TABLE document_indexes;
 
 -- The newest whole save of each collection's index.
 CREATE TABLE saved_indexes (

@@ -112,9 +112,7 @@ fn check(parts: &Parts, body: CreateAgent, at: &str) -> (AgentSpec, Vec<(FieldEr
     }
     match body.resources.as_ref().map(Limits::of) {
         Some(Err(error)) => fault("/resources".into(), &error),
-        Some(Ok(limits))
-            if body.require_enforcement && !parts.processes.sandbox().enforces(limits) =>
-        {
+        Some(Ok(limits)) if body.require_enforcement && !parts.processes.sandbox().enforces(limits) => {
             let detail = "this host does not enforce these limits";
             fault("/resources".into(), &Error::invalid(detail).with_code("not_enforced"));
         }

@@ -129,7 +129,8 @@ impl Server {
     pub(crate) fn wait_for_agent(&self, agent_id: &str) -> Value {
         wait_until(|| {
             let agent = self.get(&format!("/agents/{agent_id}")).json();
-            let open = ["created", "queued", "running", "waiting_approval"].contains(&agent["status"].as_str().unwrap());
+            let open = ["created", "queued", "running", "waiting_approval"]
+                .contains(&agent["status"].as_str().unwrap());
             (!open).then_some(agent)
         })
     }

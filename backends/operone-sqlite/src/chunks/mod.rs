@@ -101,8 +101,10 @@ impl SqliteChunkStore {
         let (slot, database) = (Arc::clone(slot), self.0.database.clone());
         let indexes = Arc::downgrade(&self.0);
         tokio::spawn(async move {
-            let Ok(Some(mut save)) = tokio::task::spawn_blocking(move || slot.begin_save()).await else { return };
-            while let Some(step) = save.steps.next() {
+            let Ok(Some(mut save)) = tokio::task::spawn_blocking(move || slot.begin_save()).await else {
+                return;
+            };
+            for step in save.steps.by_ref() {
                 if let Err(error) = database.write("chunks.save", move |db| step.run(db)).await {
                     tracing::warn!(%error, "the search index was not saved");
                     return;
@@ -119,7 +121,9 @@ impl SqliteChunkStore {
 impl Drop for Inner {
     fn drop(&mut self) {
         for slot in self.indexes.slots() {
-            let Some(mut save) = slot.is_worth_saving().then(|| slot.begin_save()).flatten() else { continue };
+            let Some(mut save) = slot.is_worth_saving().then(|| slot.begin_save()).flatten() else {
+                continue;
+            };
             for step in save.steps.by_ref() {
                 // Handing it over is enough: the database does all that waits before it closes.
                 let write = pin!(self.database.write("chunks.save", move |db| step.run(db)));

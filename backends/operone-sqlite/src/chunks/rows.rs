@@ -69,7 +69,7 @@ pub(super) fn replace(
     .execute(params![number, found.number, id, document, job, place])?;
     insert_chunks(db, number, &new.chunks)?;
     let terms = terms::number(db, found.number, counts)?;
-    db.prepare_cached("INSERT INTO document_indexes (document, terms, chunk_terms) VALUES (?1, ?2, ?3)")?
+    db.prepare_cached("INSERT INTO document_words (document, terms, chunk_terms) VALUES (?1, ?2, ?3)")?
         .execute(params![number, encode_terms(&terms), chunks.terms])?;
     let mut insert = db.prepare_cached("INSERT INTO vectors (place, vector) VALUES (?1, ?2)")?;
     for (ordinal, vector) in (0..).zip(&chunks.vectors) {
@@ -326,7 +326,7 @@ fn chunk_of(row: &Row<'_>) -> Result<Chunk, Failure> {
 fn indexes_statement<'a>(db: &'a Connection, which: &str) -> Result<CachedStatement<'a>, Failure> {
     Ok(db.prepare_cached(&format!(
         "SELECT d.document, d.number, i.terms, i.chunk_terms
-         FROM documents AS d JOIN document_indexes AS i ON i.document = d.number
+         FROM documents AS d JOIN document_words AS i ON i.document = d.number
          WHERE d.collection = ?1 {which}"
     ))?)
 }
@@ -340,7 +340,8 @@ fn indexed_of(db: &Connection, row: &Row<'_>) -> Result<IndexedDocument, Failure
 }
 
 fn put_vectors(db: &Connection, document: i64, chunks: &mut [IndexedChunk]) -> Result<(), Failure> {
-    let mut statement = db.prepare_cached("SELECT place, vector FROM vectors WHERE place BETWEEN ?1 AND ?2")?;
+    let mut statement =
+        db.prepare_cached("SELECT place, vector FROM vectors WHERE place BETWEEN ?1 AND ?2")?;
     let mut rows = statement.query(params![place_of(document, 0), place_of(document, u32::MAX)])?;
     while let Some(row) = rows.next()? {
         let ordinal = row.get::<_, i64>(0)? - place_of(document, 0);

@@ -203,7 +203,8 @@ fn sum(number: u64, bytes: &[u8]) -> u64 {
             *lane = (*lane ^ u64::from_le_bytes(*word)).wrapping_mul(FACTOR).rotate_left(29);
         }
     }
-    let tail = rest.iter().fold(0, |tail: u64, byte| (tail ^ u64::from(*byte)).wrapping_mul(FACTOR).rotate_left(29));
+    let tail =
+        rest.iter().fold(0, |tail: u64, byte| (tail ^ u64::from(*byte)).wrapping_mul(FACTOR).rotate_left(29));
     lanes.iter().fold(tail, |sum, lane| (sum ^ lane).wrapping_mul(FACTOR).rotate_left(29))
 }
 

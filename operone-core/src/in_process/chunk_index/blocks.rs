@@ -35,9 +35,19 @@ impl Head {
 
     fn write(&self, bytes: &mut [u8]) {
         let Some(head) = bytes.first_chunk_mut::<HEAD>() else { return };
-        let (last, shortest, size) = (self.last.to_le_bytes(), self.shortest.to_le_bytes(), self.size.to_le_bytes());
+        let (last, shortest, size) =
+            (self.last.to_le_bytes(), self.shortest.to_le_bytes(), self.size.to_le_bytes());
         *head = [
-            last[0], last[1], last[2], last[3], self.postings, self.most, shortest[0], shortest[1], size[0], size[1],
+            last[0],
+            last[1],
+            last[2],
+            last[3],
+            self.postings,
+            self.most,
+            shortest[0],
+            shortest[1],
+            size[0],
+            size[1],
         ];
     }
 
@@ -160,7 +170,10 @@ mod tests {
     #[test]
     fn what_was_put_comes_back() {
         let postings: Vec<Posting> = (0..1_000)
-            .map(|place: u32| Posting { text: place * place * 3, count: [1, 2, 300, u32::MAX][place as usize % 4] })
+            .map(|place: u32| Posting {
+                text: place * place * 3,
+                count: [1, 2, 300, u32::MAX][place as usize % 4],
+            })
             .chain([Posting { text: u32::MAX, count: 1 }])
             .collect();
         let (mut bytes, mut open) = (Vec::new(), 0);

@@ -72,12 +72,7 @@ impl IndexedDocument {
     /// What the index needs of `document`, whose terms have numbers by now.
     ///
     /// `number` is the store's own for this version of the document; a later version has another one.
-    pub fn new(
-        document: &Document,
-        number: i64,
-        terms: Vec<(u32, u32)>,
-        chunks: Vec<IndexedChunk>,
-    ) -> Self {
+    pub fn new(document: &Document, number: i64, terms: Vec<(u32, u32)>, chunks: Vec<IndexedChunk>) -> Self {
         Self {
             id: document.id.clone(),
             number,

@@ -100,7 +100,8 @@ mod tests {
             let mut products = [0.0; 3];
             products_i8(&query, &codes, &mut products);
             for (row, product) in codes.chunks_exact(length as usize).zip(products) {
-                let expected: i64 = query.iter().zip(row).map(|(q, c)| i64::from(*q) * i64::from(*c as i8)).sum();
+                let expected: i64 =
+                    query.iter().zip(row).map(|(q, c)| i64::from(*q) * i64::from(*c as i8)).sum();
                 assert_eq!(product, expected as i32 as f32);
             }
         }

@@ -199,7 +199,8 @@ impl ChunkIndex {
                 }
             }
             Level::Document => {
-                let accept = |slot| self.entry(slot).is_some_and(|entry| entry.rows > 0) && accepted.holds(slot);
+                let accept =
+                    |slot| self.entry(slot).is_some_and(|entry| entry.rows > 0) && accepted.holds(slot);
                 for (slot, score) in self.by_document.best(&terms, query.limit, accept) {
                     let entry = self.entry(slot);
                     top.offer(score, slot, || entry.map(|entry| (&entry.id, 0)));
@@ -236,7 +237,8 @@ impl ChunkIndex {
             let prepared = self.vectors.prepare(vector);
             let mut rows = Vec::new();
             for (_, row, _) in &wanted {
-                self.vectors.scan(&prepared, *row as usize, *row as usize + 1, |row, score| rows.push((row, score)));
+                self.vectors
+                    .scan(&prepared, *row as usize, *row as usize + 1, |row, score| rows.push((row, score)));
             }
             for ((.., place), cosine) in wanted.iter().zip(self.cosines(vector, &rows, source)?) {
                 scores[*place].dense = Some(cosine);
@@ -282,7 +284,9 @@ impl ChunkIndex {
     fn tidy(&mut self) {
         let too_many = |removed: usize, all: usize| removed > REMOVED_KEPT + (all - removed) / 2;
         let removed_documents = self.documents.len() - self.by_id.len();
-        if !too_many(self.removed_chunks, self.chunks.len()) && !too_many(removed_documents, self.documents.len()) {
+        if !too_many(self.removed_chunks, self.chunks.len())
+            && !too_many(removed_documents, self.documents.len())
+        {
             return;
         }
         let places = |living: &mut dyn Iterator<Item = bool>| {

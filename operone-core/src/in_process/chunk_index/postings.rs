@@ -199,7 +199,8 @@ impl Postings {
 
     /// The bytes of the lists.
     pub(super) fn size(&self) -> u64 {
-        self.packed.len() as u64 + self.added.iter().flatten().map(|added| added.bytes.len() as u64).sum::<u64>()
+        self.packed.len() as u64
+            + self.added.iter().flatten().map(|added| added.bytes.len() as u64).sum::<u64>()
     }
 
     /// The bytes of a term's list, in two pieces.
@@ -355,8 +356,10 @@ mod tests {
                 for every in [1, 3] {
                     let accept = |text: u32| text.is_multiple_of(every);
                     let exact = postings.scores(&terms, &all).into_iter().zip(&all);
-                    let mut expected: Vec<(f32, u32)> =
-                        exact.filter(|(score, text)| *score > 0.0 && accept(**text)).map(|(s, t)| (s, *t)).collect();
+                    let mut expected: Vec<(f32, u32)> = exact
+                        .filter(|(score, text)| *score > 0.0 && accept(**text))
+                        .map(|(s, t)| (s, *t))
+                        .collect();
                     expected.sort_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
                     let mut found = postings.best(&terms, limit, accept);
                     assert!(found.is_sorted_by_key(|(text, _)| *text));
@@ -371,8 +374,12 @@ mod tests {
                 let places: Vec<Option<u32>> =
                     (0..5_000).map(|text| if text % 7 == 0 { None } else { next.next() }).collect();
                 postings.renumber(&places);
-                let kept: Vec<f32> =
-                    before.into_iter().zip(&places).filter(|(_, place)| place.is_some()).map(|(s, _)| s).collect();
+                let kept: Vec<f32> = before
+                    .into_iter()
+                    .zip(&places)
+                    .filter(|(_, place)| place.is_some())
+                    .map(|(s, _)| s)
+                    .collect();
                 assert_eq!(postings.scores(&terms, &all)[..kept.len()], kept);
             }
         }

@@ -303,7 +303,8 @@ fn prepare_bits(query: &[f32]) -> Prepared {
     let lowest = query.iter().copied().fold(f32::INFINITY, f32::min);
     let highest = query.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let step = (highest - lowest) / 15.0;
-    let code = |number: f32| if step > 0.0 { ((number - lowest) / step).round().clamp(0.0, 15.0) as u64 } else { 0 };
+    let code =
+        |number: f32| if step > 0.0 { ((number - lowest) / step).round().clamp(0.0, 15.0) as u64 } else { 0 };
     let planes = query.chunks(64).map(|numbers| {
         let mut planes = Planes::default();
         for (place, number) in numbers.iter().enumerate() {
@@ -361,7 +362,7 @@ mod tests {
                 vectors.scan(&vectors.prepare(&[1.0, 0.0]), 0, 99, |row, _| found.push(row));
                 found
             };
-            assert_eq!(found(&vectors), []);
+            assert!(found(&vectors).is_empty());
             vectors.set(2, &[1.0, 0.0]);
             vectors.set(4, &[0.0, 1.0]);
             assert_eq!(found(&vectors), [2, 4]);
