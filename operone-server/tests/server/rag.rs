@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, file, folder};
+use crate::support::{Server, file, folder, web_page};
 
 #[test]
 fn a_batch_is_ingested_and_found() {
@@ -89,8 +89,7 @@ fn what_cannot_be_read_fails_alone_and_says_why() {
 
 #[test]
 fn private_addresses_are_reached_only_where_a_network_is_allowed() {
-    let (model, _requests) = crate::support::slow_model(std::time::Duration::ZERO);
-    let source = model.replace("/v1", "/page.txt");
+    let source = format!("{}/page.txt", web_page("A page of a private network."));
     let outcome = |arguments: &[&str]| {
         let data = folder();
         let server = Server::start_with(data.path(), arguments, &[]);

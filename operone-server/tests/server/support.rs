@@ -300,6 +300,22 @@ pub(crate) fn calling_model(calls: Vec<(&'static str, Value)>) -> String {
     })
 }
 
+/// A web server that answers every request with this plain text. Gives its address.
+pub(crate) fn web_page(text: &'static str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().map_while(Result::ok) {
+            let head = BufReader::new(connection.try_clone().unwrap()).lines();
+            head.map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\n";
+            let answer = format!("{head}content-length: {}\r\n\r\n{text}", text.len());
+            let _ = connection.write_all(answer.as_bytes());
+        }
+    });
+    url
+}
+
 /// A model service that answers each conversation by `answer`, in one piece. Gives its URL.
 fn model_service(answer: impl Fn(&[Value]) -> Value + Clone + Send + 'static) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
