@@ -1,6 +1,7 @@
 //! Questions about files, answered with their sources: nothing is installed, nothing leaves the program.
 //!
 //!     cargo run -p operone-examples --example ask_files -- "What is a lease?" docs/*.md
+#![allow(clippy::clone_on_ref_ptr, reason = "each clone becomes another trait's object")]
 
 use std::sync::Arc;
 
