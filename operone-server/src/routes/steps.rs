@@ -50,6 +50,13 @@ pub(super) async fn list(
 /// Brings what an event says of a step to what is known of it.
 fn add(steps: &mut Vec<Map<String, Value>>, event: &JournalEvent) {
     let Some(said) = event.event.payload.as_object() else { return };
+    if event.event.kind == "end" {
+        // The run was given up without its worker, which would have closed them.
+        for step in steps.iter_mut().filter(|step| !step.contains_key("duration_ms")) {
+            step.insert("status".into(), json!("interrupted"));
+        }
+        return;
+    }
     let known = steps.iter_mut().rev().find(|step| step.get("step_id") == said.get("step_id"));
     match (event.event.kind.as_str(), known) {
         ("step_start", _) => {
@@ -61,6 +68,38 @@ fn add(steps: &mut Vec<Map<String, Value>>, event: &JournalEvent) {
         ("tool_call" | "step_end", Some(step)) => {
             step.extend(said.iter().map(|(key, value)| (key.clone(), value.clone())));
         }
+        ("approval_required", Some(step)) => {
+            step.insert("status".into(), json!("waiting_approval"));
+        }
+        ("approval_decided", Some(step)) => {
+            step.insert("status".into(), json!("running"));
+        }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use operone_core::clock::Timestamp;
+    use operone_core::journal::NewEvent;
+
+    use super::*;
+
+    #[test]
+    fn a_step_tells_where_it_stands() {
+        let mut steps = Vec::new();
+        let mut said = |kind: &str, payload: Value| {
+            let event = JournalEvent::new(1, Timestamp::from_millis(1), NewEvent::new(kind, payload));
+            add(&mut steps, &event);
+            steps.last().and_then(|step: &Map<String, Value>| step.get("status").cloned())
+        };
+        assert_eq!(said("step_start", json!({"step_id": 1})), Some(json!("running")));
+        assert_eq!(said("approval_required", json!({"step_id": 1})), Some(json!("waiting_approval")));
+        assert_eq!(said("approval_decided", json!({"step_id": 1})), Some(json!("running")));
+        let ended = json!({"step_id": 1, "status": "ok", "duration_ms": 2});
+        assert_eq!(said("step_end", ended), Some(json!("ok")));
+        assert_eq!(said("step_start", json!({"step_id": 2})), Some(json!("running")));
+        assert_eq!(said("end", json!({"status": "failed"})), Some(json!("interrupted")));
+        assert_eq!(steps[0]["status"], "ok");
     }
 }

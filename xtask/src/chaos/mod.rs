@@ -82,14 +82,16 @@ pub(crate) fn run(options: &Options, program: PathBuf) -> Result<(), String> {
     })?;
     with_runs(&server, &ledger, &random, 1_000_000, || {
         let mut left = *worker_kills;
-        let give_up = Instant::now() + Duration::from_secs(60 + 5 * *worker_kills);
+        let give_up = Instant::now() + Duration::from_secs(60 + 10 * *worker_kills);
         while left > 0 {
             if Instant::now() > give_up {
                 return Err(format!("{left} workers were left to kill"));
             }
-            std::thread::sleep(Duration::from_millis(30 + random.below(220)));
+            // Chosen by place, so that the last one of a few is not killed again and again until it counts as a crash
+            // loop.
+            std::thread::sleep(Duration::from_millis(40 + random.below(300)));
             let workers = server.workers();
-            if let Some(worker) = workers.get(random.below(workers.len() as u64) as usize) {
+            if let Some(worker) = workers.get(random.below(OPEN as u64) as usize) {
                 server::kill(*worker);
                 left -= 1;
             }
