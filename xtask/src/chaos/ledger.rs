@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -21,6 +21,8 @@ pub(crate) struct Run {
     pub(crate) plan: String,
     pub(crate) events: Vec<Event>,
     pub(crate) ended: bool,
+    /// When a client was told that the run is cancelled.
+    pub(crate) cancelled: Option<SystemTime>,
     /// The longest time between two events.
     pub(crate) silence: Duration,
     last: Instant,
@@ -44,7 +46,8 @@ impl Ledger {
     }
 }
 
-/// Creates an agent and starts it, until both are acknowledged; then follows the run to its end.
+/// Creates an agent and starts it, until both are acknowledged; then follows the run to its end. One in eight is
+/// cancelled on the way.
 pub(crate) fn live_one(
     server: &Arc<Server>,
     ledger: &Arc<Ledger>,
@@ -66,8 +69,22 @@ pub(crate) fn live_one(
     let start = format!("/agents/{agent_id}/start");
     let run_id = acknowledged(server, &start, &format!("start-{tag}"), &json!({}), "run_id");
     let silence = Duration::ZERO;
-    let run = Run { agent_id, plan, events: Vec::new(), ended: false, silence, last: Instant::now() };
+    let cancel = format!("/agents/{agent_id}/cancel");
+    let events = Vec::new();
+    let run = Run { agent_id, plan, events, ended: false, cancelled: None, silence, last: Instant::now() };
     ledger.runs().insert(run_id.clone(), run);
+    if random.below(8) == 0 {
+        let (server, ledger, run_id) = (Arc::clone(server), Arc::clone(ledger), run_id.clone());
+        let pause = Duration::from_millis(random.below(400));
+        std::thread::spawn(move || {
+            std::thread::sleep(pause);
+            acknowledged(&server, &cancel, &format!("cancel-{tag}"), &json!({}), "status");
+            let told = SystemTime::now();
+            if let Some(run) = ledger.runs().get_mut(&run_id) {
+                run.cancelled = Some(told);
+            }
+        });
+    }
     let (server, ledger) = (Arc::clone(server), Arc::clone(ledger));
     std::thread::spawn(move || read(&server, &ledger, &run_id));
 }

@@ -101,6 +101,10 @@ pub(crate) fn run(options: &Options, program: PathBuf) -> Result<(), String> {
 
     let claims = checks::check(&server, &ledger, &witness.seen());
     report(&claims, &ledger, &restarts, begun.elapsed());
+    let after_cancel = checks::effects_after_cancel(&ledger, &witness.seen());
+    if let Some(late) = after_cancel.get(after_cancel.len() * 99 / 100) {
+        println!("from a cancel to the last use of a tool: {} ms in 99 of 100 runs", late.as_millis());
+    }
     let broken = claims.iter().any(|claim| !claim.broken.is_empty());
     if broken {
         return Err(format!("a promise was broken; the seed is {seed}, the folder {}", folder.display()));

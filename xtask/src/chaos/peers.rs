@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -17,6 +17,7 @@ pub(crate) struct Seen {
     pub(crate) key: String,
     /// Which call of which plan it was.
     pub(crate) call: String,
+    pub(crate) time: SystemTime,
 }
 
 /// What the witness saw; each use is in a file before the tool answers.
@@ -81,6 +82,7 @@ fn witness(kept: &Mutex<(Vec<Seen>, File)>, params: &Value) {
         tool: text(&params["name"]),
         key: text(&params["_meta"]["operone/idempotency_key"]),
         call: text(&params["arguments"]["call"]),
+        time: SystemTime::now(),
     };
     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
     let line = format!("{} {} {}\n", seen.tool, seen.key, seen.call);
