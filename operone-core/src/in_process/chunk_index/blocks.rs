@@ -29,7 +29,7 @@ pub(super) struct Head {
 impl Head {
     /// The highest count and the length of the shortest text, which bound what the block adds to a score.
     pub(super) fn bounds(&self) -> (f32, f32) {
-        let most = if self.most == u8::MAX { f32::from(u16::MAX) * 65_536.0 } else { f32::from(self.most) };
+        let most = if self.most == u8::MAX { u32::MAX as f32 } else { f32::from(self.most) };
         (most, f32::from(self.shortest))
     }
 

@@ -57,10 +57,25 @@ impl ChunkIndex {
         index.by_document = input.postings()?;
         let slots = (0..).zip(&index.documents);
         index.by_id = slots.filter_map(|(slot, entry)| Some((entry.as_ref()?.id.clone(), slot))).collect();
-        if index.removed_chunks > index.chunks.len() {
-            return Err(invalid());
+        if index.has_its_rows() { Ok(index) } else { Err(invalid()) }
+    }
+
+    /// Whether documents and rows name each other: every document has all its rows, and no row is another's.
+    fn has_its_rows(&self) -> bool {
+        let mut living = 0;
+        let mut living_rows = 0;
+        for (slot, entry) in (0..).zip(&self.documents) {
+            let Some(entry) = entry else { continue };
+            let first = entry.first_row as usize;
+            let rows = self.chunks.get(first..first.saturating_add(entry.rows as usize));
+            if rows.is_none_or(|rows| rows.iter().any(|owner| *owner != slot)) {
+                return false;
+            }
+            living += 1;
+            living_rows += entry.rows as usize;
         }
-        Ok(index)
+        let owned = self.chunks.iter().filter(|slot| self.entry(**slot).is_some()).count();
+        living == self.by_id.len() && living_rows == owned && owned + self.removed_chunks == self.chunks.len()
     }
 }
 
