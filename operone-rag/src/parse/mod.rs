@@ -19,6 +19,8 @@ mod limits;
 mod mail;
 mod markdown;
 #[cfg(feature = "office")]
+mod nested_table;
+#[cfg(feature = "office")]
 mod odf;
 #[cfg(feature = "office")]
 mod opc;

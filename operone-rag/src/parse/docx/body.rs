@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use quick_xml::events::BytesStart;
 
 use super::super::assemble::clean;
+use super::super::nested_table::NestedTables;
 use super::super::xml::{Met, attribute};
 
 /// What a run of text is.
@@ -21,13 +22,6 @@ struct Paragraph {
     level: Option<u8>,
 }
 
-#[derive(Debug, Default)]
-struct Table {
-    rows: Vec<String>,
-    row: Vec<String>,
-    cell: String,
-}
-
 /// The body of a part while it is read. Paragraphs nest by text boxes, tables by cells.
 #[derive(Debug)]
 pub(super) struct Body<'a> {
@@ -35,7 +29,7 @@ pub(super) struct Body<'a> {
     /// The runs of text that have ended.
     pub(super) done: Vec<(Part, String)>,
     paragraphs: Vec<Paragraph>,
-    tables: Vec<Table>,
+    tables: NestedTables,
     /// How many elements are open whose content does not count.
     skipped: usize,
     in_text: bool,
@@ -48,7 +42,7 @@ impl<'a> Body<'a> {
             styles,
             done: Vec::new(),
             paragraphs: Vec::new(),
-            tables: Vec::new(),
+            tables: NestedTables::default(),
             skipped: 0,
             in_text: false,
             in_properties: false,
@@ -81,7 +75,7 @@ impl<'a> Body<'a> {
                 let level = outline_level(element);
                 self.paragraphs.last_mut().into_iter().for_each(|paragraph| paragraph.level = level);
             }
-            "tbl" => self.tables.push(Table::default()),
+            "tbl" => self.tables.begin(),
             "t" => self.in_text = true,
             "tab" if !self.in_properties => self.add("\t"),
             "br" | "cr" => self.add("\n"),
@@ -99,23 +93,9 @@ impl<'a> Body<'a> {
             "t" => self.in_text = false,
             "pPr" => self.in_properties = false,
             "p" => self.end_paragraph(),
-            "tc" => self.tables.last_mut().into_iter().for_each(|table| {
-                let cell = std::mem::take(&mut table.cell);
-                table.row.push(cell.split_whitespace().collect::<Vec<_>>().join(" "));
-            }),
-            "tr" => self.tables.last_mut().into_iter().for_each(|table| {
-                let row = std::mem::take(&mut table.row);
-                if row.iter().any(|cell| !cell.is_empty()) {
-                    table.rows.push(row.join(" | "));
-                }
-            }),
-            "tbl" => {
-                let rows = self.tables.pop().unwrap_or_default().rows;
-                match self.tables.last_mut() {
-                    Some(outer) => outer.cell.push_str(&rows.join("; ")),
-                    None => self.done.push((Part::Table, rows.join("\n"))),
-                }
-            }
+            "tc" => self.tables.end_cell(),
+            "tr" => self.tables.end_row(),
+            "tbl" => self.done.extend(self.tables.end().map(|text| (Part::Table, text))),
             _ => {}
         }
     }
@@ -126,11 +106,9 @@ impl<'a> Body<'a> {
 
     fn end_paragraph(&mut self) {
         let Some(Paragraph { text, level }) = self.paragraphs.pop() else { return };
-        if let Some(table) = self.tables.last_mut() {
-            table.cell.push_str(&clean(&text));
-            table.cell.push('\n');
-        } else if !text.trim().is_empty() {
-            self.done.push((level.map_or(Part::Paragraph, Part::Heading), clean(&text)));
+        let text = clean(&text);
+        if !self.tables.add(&text) && !text.trim().is_empty() {
+            self.done.push((level.map_or(Part::Paragraph, Part::Heading), text));
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use quick_xml::events::BytesStart;
 
-use super::super::assemble::{clean, one_line};
+use super::super::assemble::clean;
+use super::super::nested_table::NestedTables;
 use super::super::xml::{Met, attribute};
 
 /// The most spaces that one mark may stand for.
@@ -27,7 +28,7 @@ pub(super) struct Content {
     paragraphs: Vec<(Part, String)>,
     /// What lies in the open paragraph and comes after it.
     inner: Vec<(Part, String)>,
-    tables: Vec<Table>,
+    tables: NestedTables,
     /// How many elements are open whose content does not count.
     skipped: usize,
     lists: usize,
@@ -35,13 +36,6 @@ pub(super) struct Content {
     is_item: bool,
     is_title: bool,
     in_notes: bool,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    rows: Vec<String>,
-    row: Vec<String>,
-    cell: String,
 }
 
 impl Content {
@@ -89,7 +83,7 @@ impl Content {
             }
             "tab" => self.add("\t"),
             "line-break" => self.add("\n"),
-            "table" => self.tables.push(Table::default()),
+            "table" => self.tables.begin(),
             _ => {}
         }
     }
@@ -100,23 +94,9 @@ impl Content {
             "notes" => self.in_notes = false,
             "frame" => self.is_title = false,
             "list" => self.lists = self.lists.saturating_sub(1),
-            "table-cell" | "covered-table-cell" => self.tables.last_mut().into_iter().for_each(|table| {
-                let cell = std::mem::take(&mut table.cell);
-                table.row.push(one_line(&cell));
-            }),
-            "table-row" => self.tables.last_mut().into_iter().for_each(|table| {
-                let row = std::mem::take(&mut table.row);
-                if row.iter().any(|cell| !cell.is_empty()) {
-                    table.rows.push(row.join(" | "));
-                }
-            }),
-            "table" => {
-                let rows = self.tables.pop().unwrap_or_default().rows;
-                match self.tables.last_mut() {
-                    Some(outer) => outer.cell.push_str(&rows.join("; ")),
-                    None => self.done.push((Part::Table, rows.join("\n"))),
-                }
-            }
+            "table-cell" | "covered-table-cell" => self.tables.end_cell(),
+            "table-row" => self.tables.end_row(),
+            "table" => self.done.extend(self.tables.end().map(|text| (Part::Table, text))),
             _ => {}
         }
     }
@@ -136,9 +116,7 @@ impl Content {
             self.inner.push((part, text));
             return;
         }
-        if let Some(table) = self.tables.last_mut() {
-            table.cell.push_str(&text);
-            table.cell.push('\n');
+        if self.tables.add(&text) {
             return;
         }
         let is_item = std::mem::take(&mut self.is_item);
