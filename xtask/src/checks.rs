@@ -32,7 +32,7 @@ pub(crate) fn run() -> Result<(), String> {
     )?;
     // The README's commands are run by a test.
     debian::ensure("curl")?;
-    step("tests", cargo(&["test", "--workspace", "--all-features"]))?;
+    step("tests", cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]))?;
     chaos(&chaos::Options { server_kills: 10, worker_kills: 15, seed: 1, server: None })?;
 
     if data_folder().is_dir() {

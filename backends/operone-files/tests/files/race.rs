@@ -35,8 +35,9 @@ impl Swapping {
                 let _ = symlink(&target, &there);
                 std::thread::yield_now();
                 let _ = fs::rename(&away, &there);
-                if there.is_symlink() {
-                    let _ = fs::remove_file(&there);
+                if away.exists() {
+                    // The link is in its place, or a folder that a write made there meanwhile.
+                    let _ = fs::remove_dir_all(&there).or_else(|_| fs::remove_file(&there));
                     let _ = fs::rename(&away, &there);
                 }
                 std::thread::yield_now();
