@@ -105,6 +105,15 @@ impl Capabilities {
         Arc::clone(if spec.grants("ai") { &self.model } else { &self.extractive })
     }
 
+    /// The models that can be asked by name: the configured one, and the extractive one.
+    pub(crate) fn models(&self) -> Vec<Arc<dyn LanguageModel>> {
+        let mut models = vec![Arc::clone(&self.model)];
+        if self.model.info().name != self.extractive.info().name {
+            models.push(Arc::clone(&self.extractive));
+        }
+        models
+    }
+
     /// What the language model's tokens cost, if it is known.
     pub(crate) fn price(&self) -> Option<Price> {
         self.model.info().price

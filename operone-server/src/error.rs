@@ -7,6 +7,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use operone_core::{Error, ErrorKind};
 use serde::Serialize;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// The header that carries the request's id, both ways.
@@ -134,7 +135,8 @@ pub(crate) async fn problems(mut request: Request, next: Next) -> Response {
     let is_error = response.status().is_client_error() || response.status().is_server_error();
     if is_error && let Some(error) = error.or_else(|| framework_error(&response)) {
         let allow = response.headers_mut().remove(header::ALLOW);
-        response = problem(&error, &path, &request_id);
+        let shape = if path.starts_with("/v1/") { openai_problem } else { problem };
+        response = shape(&error, &path, &request_id);
         if let Some(allow) = allow {
             response.headers_mut().insert(header::ALLOW, allow);
         }
@@ -155,12 +157,36 @@ fn problem(error: &ApiError, path: &str, request_id: &str) -> Response {
         errors: &error.errors,
     };
     let mut response = (error.status, Json(body)).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    let content_type = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    with_retry_after(response, error)
+}
+
+fn with_retry_after(mut response: Response, error: &ApiError) -> Response {
     if let Some(after) = error.retry_after {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(after));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after));
     }
     response
+}
+
+/// The error as clients of OpenAI's wire expect it; they know a faulty body as 400.
+fn openai_problem(error: &ApiError, _: &str, _: &str) -> Response {
+    let status = match error.status {
+        StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
+        status => status,
+    };
+    with_retry_after((status, Json(openai_error(error))).into_response(), error)
+}
+
+/// The body of an error on OpenAI's wire.
+pub(crate) fn openai_error(error: &ApiError) -> Value {
+    let kind = match error.status {
+        StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+        status if status.is_server_error() => "server_error",
+        _ => "invalid_request_error",
+    };
+    let param = error.errors.first().map(|fault| fault.pointer.trim_start_matches('/').replace('/', "."));
+    json!({"error": {"message": error.detail, "type": kind, "param": param, "code": error.code}})
 }
 
 /// The error of an answer that the framework gave; `None` for one that is a problem already.

@@ -5,6 +5,7 @@ mod approvals;
 mod events;
 mod internal;
 mod memory;
+mod openai;
 mod operations;
 mod rag;
 mod runs;
@@ -38,6 +39,8 @@ pub fn router(parts: Parts) -> Router {
         .route("/rag/ingest/batch", post(rag::ingest_batch))
         .route("/memory/batch", post(memory::write))
         .route_layer(repeatable.clone())
+        .route("/v1/chat/completions", post(openai::chat))
+        .route("/v1/embeddings", post(openai::embeddings))
         .layer(DefaultBodyLimit::max(limits::BULK_BODY))
         .layer(RequestBodyLimitLayer::new(limits::BULK_BODY));
     let created = Router::new()
@@ -64,6 +67,8 @@ pub fn router(parts: Parts) -> Router {
         .route("/memory", get(memory::read))
         .route("/memory/{memory_id}", get(memory::show).delete(memory::erase))
         .route("/memory/search", post(memory::search))
+        .route("/v1/models", get(openai::models))
+        .route("/v1/models/{model}", get(openai::model))
         .route("/events", get(events::subscribe))
         .route("/healthz", get(operations::health))
         .route("/readyz", get(operations::ready))

@@ -3,6 +3,7 @@
 pub(crate) mod agents;
 pub(crate) mod approvals;
 pub(crate) mod memory;
+pub(crate) mod openai;
 pub(crate) mod rag;
 
 use operone_core::error::ErrorReport;

@@ -11,6 +11,7 @@ mod events;
 mod mcp;
 mod memory;
 mod models;
+mod openai;
 mod operations;
 mod problems;
 mod rag;
