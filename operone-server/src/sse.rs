@@ -29,7 +29,11 @@ pub(crate) fn respond(
     let stopping =
         stream::once(async { SseEvent::default().comment("the server stops: come back").retry(RETRY) });
     let events = hello.chain(events.take_until(stop.clone().cancelled_owned()));
-    let events = events.chain(stopping.filter(move |_| future::ready(stop.is_cancelled())));
+    respond_plainly(events.chain(stopping.filter(move |_| future::ready(stop.is_cancelled()))))
+}
+
+/// As [`respond`], with nothing but the events: some clients take a `retry` without data for an event.
+pub(crate) fn respond_plainly(events: impl Stream<Item = SseEvent> + Send + 'static) -> Response {
     let sse = Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     let mut response = sse.into_response();
     let headers = response.headers_mut();

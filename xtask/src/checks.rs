@@ -9,6 +9,7 @@ use crate::debian;
 use crate::local_model;
 use crate::mcp_servers::McpServers;
 use crate::model_service::ModelService;
+use crate::openai_clients;
 use crate::postgres::PostgresServer;
 
 /// Tests in modules of this name read real documents and collections from the folder `shared/data` beside the
@@ -20,6 +21,8 @@ const WITH_LOCAL_MODEL: &str = "with_local_model";
 const WITH_MCP_SERVERS: &str = "with_mcp_servers";
 /// Tests in modules of this name ask a real model service.
 const WITH_MODEL_SERVICE: &str = "with_model_service";
+/// Tests in modules of this name ask the server with OpenAI's own clients.
+const WITH_OPENAI_CLIENTS: &str = "with_openai_clients";
 /// Tests in modules of this name ask a real Postgres server.
 const WITH_POSTGRES: &str = "with_postgres";
 
@@ -42,56 +45,30 @@ pub(crate) fn run() -> Result<(), String> {
     } else {
         skipped.extend(names(WITH_DATA)?);
     }
-    let ci = std::env::var_os("CI").is_some();
-    match local_model::fetch(&target_folder()) {
-        Ok(folder) => {
-            let mut tests = ignored(WITH_LOCAL_MODEL);
-            tests.env("OPERONE_TEST_LOCAL_MODEL", folder);
-            step("tests with a local model", tests)?;
-        }
-        Err(error) if ci => return Err(format!("the suite of the local model did not run: {error}")),
-        Err(error) => {
-            println!("the local model cannot be had: {error}");
-            skipped.extend(names(WITH_LOCAL_MODEL)?);
-        }
-    }
-    match ModelService::start(&target_folder()) {
-        Ok(service) => {
-            let mut tests = ignored(WITH_MODEL_SERVICE);
+    let target = target_folder();
+    suite("a local model", WITH_LOCAL_MODEL, &mut skipped, local_model::fetch(&target), |folder, tests| {
+        tests.env("OPERONE_TEST_LOCAL_MODEL", folder);
+    })?;
+    suite(
+        "a model service",
+        WITH_MODEL_SERVICE,
+        &mut skipped,
+        ModelService::start(&target),
+        |service, tests| {
             tests.env("OPERONE_TEST_OPENAI_URL", service.url()).env("OPERONE_TEST_OPENAI_KEY", service.key());
-            step("tests with a model service", tests)?;
-        }
-        Err(error) if ci => return Err(format!("the suite of the model service did not run: {error}")),
-        Err(error) => {
-            println!("the model service cannot be had: {error}");
-            skipped.extend(names(WITH_MODEL_SERVICE)?);
-        }
-    }
-    match McpServers::start(&target_folder()) {
-        Ok(servers) => {
-            let mut tests = ignored(WITH_MCP_SERVERS);
-            tests.env("OPERONE_TEST_MCP_PROGRAMS", servers.programs());
-            tests.env("OPERONE_TEST_MCP_URL", servers.url());
-            step("tests with MCP servers", tests)?;
-        }
-        Err(error) if ci => return Err(format!("the suite of the MCP servers did not run: {error}")),
-        Err(error) => {
-            println!("the MCP servers cannot be had: {error}");
-            skipped.extend(names(WITH_MCP_SERVERS)?);
-        }
-    }
-    match PostgresServer::start(&target_folder()) {
-        Ok(server) => {
-            let mut tests = ignored(WITH_POSTGRES);
-            tests.env("OPERONE_TEST_POSTGRES_URL", server.url());
-            step("tests with Postgres", tests)?;
-        }
-        Err(error) if ci => return Err(format!("the suite of Postgres did not run: {error}")),
-        Err(error) => {
-            println!("Postgres cannot be had: {error}");
-            skipped.extend(names(WITH_POSTGRES)?);
-        }
-    }
+        },
+    )?;
+    let clients = openai_clients::install(&target);
+    suite("OpenAI's clients", WITH_OPENAI_CLIENTS, &mut skipped, clients, |(python, modules), tests| {
+        tests.env("OPERONE_TEST_OPENAI_PYTHON", python).env("OPERONE_TEST_OPENAI_MODULES", modules);
+    })?;
+    suite("MCP servers", WITH_MCP_SERVERS, &mut skipped, McpServers::start(&target), |servers, tests| {
+        tests.env("OPERONE_TEST_MCP_PROGRAMS", servers.programs());
+        tests.env("OPERONE_TEST_MCP_URL", servers.url());
+    })?;
+    suite("Postgres", WITH_POSTGRES, &mut skipped, PostgresServer::start(&target), |server, tests| {
+        tests.env("OPERONE_TEST_POSTGRES_URL", server.url());
+    })?;
 
     let mut documentation = cargo(&["doc", "--workspace", "--no-deps", "--all-features"]);
     documentation.env("RUSTDOCFLAGS", "--deny warnings");
@@ -102,6 +79,32 @@ pub(crate) fn run() -> Result<(), String> {
     }
     println!("all checks passed, {} tests skipped", skipped.len());
     Ok(())
+}
+
+/// Runs the tests of a module with what they need, which lives as long as they run. Where it cannot be had they are
+/// skipped by name, and in CI that is a failure.
+fn suite<T>(
+    what: &str,
+    module: &str,
+    skipped: &mut Vec<String>,
+    needed: Result<T, String>,
+    tell: impl FnOnce(&T, &mut Command),
+) -> Result<(), String> {
+    match needed {
+        Ok(needed) => {
+            let mut tests = ignored(module);
+            tell(&needed, &mut tests);
+            step(&format!("tests with {what}"), tests)
+        }
+        Err(error) if std::env::var_os("CI").is_some() => {
+            Err(format!("the tests with {what} did not run: {error}"))
+        }
+        Err(error) => {
+            println!("{what} cannot be had: {error}");
+            skipped.extend(names(module)?);
+            Ok(())
+        }
+    }
 }
 
 /// Kills the server, as it was built for the tests, and its workers.

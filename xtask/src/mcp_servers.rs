@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::debian::{self, run};
+use crate::packages;
 
 const PACKAGES: [&str; 2] = [
     "@modelcontextprotocol/server-everything@2026.8.31",
@@ -28,17 +28,8 @@ impl McpServers {
     pub(crate) fn start(target: &Path) -> Result<Self, String> {
         let folder = target.join("mcp-servers");
         let programs = folder.join("node_modules/.bin");
-        if !folder.join("installed").exists() {
-            debian::ensure("npm")?;
-            println!("── installing the MCP servers");
-            std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-            let mut install = Command::new("npm");
-            install.args(["install", "--no-fund", "--no-audit", "--ignore-scripts", "--prefix"]).arg(&folder);
-            run(install.args(PACKAGES))?;
-            // A half-made folder would be taken for a whole one the next time.
-            std::fs::write(folder.join("installed"), PACKAGES.join("\n"))
-                .map_err(|error| format!("{}: {error}", folder.display()))?;
-        }
+        println!("── installing the MCP servers");
+        packages::npm(&folder, &PACKAGES)?;
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let port = port.map_err(|error| format!("no port is free: {error}"))?.port();
         let process = Command::new("sh")

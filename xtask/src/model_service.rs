@@ -5,7 +5,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::debian::{self, run};
+use crate::debian::run;
+use crate::packages;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/model_service/tiny_model.py");
 const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/model_service/requirements.txt");
@@ -22,7 +23,7 @@ impl ModelService {
         let folder = target.join("model-service");
         let python = folder.join("bin/python");
         if !python.exists() {
-            install(&folder, &python).inspect_err(|_| {
+            install(&folder).inspect_err(|_| {
                 // A half-made environment would be taken for a whole one the next time.
                 let _ = std::fs::remove_dir_all(&folder);
             })?;
@@ -61,21 +62,8 @@ impl Drop for ModelService {
     }
 }
 
-fn install(folder: &Path, python: &Path) -> Result<(), String> {
+fn install(folder: &Path) -> Result<(), String> {
     println!("── installing the model service");
-    let venv = |folder: &Path| run(Command::new("python3").args(["-m", "venv"]).arg(folder));
-    if venv(folder).is_err() {
-        // Debian's python3 comes without venv.
-        debian::install("python3-venv")?;
-        venv(folder)?;
-    }
-    run(Command::new(python).args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "-r",
-        REQUIREMENTS,
-    ]))
+    let python = packages::python(folder)?;
+    run(packages::pip(&python, "install").args(["-r", REQUIREMENTS]))
 }

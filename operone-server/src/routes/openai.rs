@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{ApiError, ApiResult, FieldError, openai_error};
 use crate::extract::{Body, Id, Tenant};
 use crate::parts::Parts;
-use crate::sse::respond;
+use crate::sse::respond_plainly;
 use crate::wire::openai::{
     AnswerHead, ChatRequest, EmbeddingRequest, embeddings_body, language_model_body, model_body,
 };
@@ -74,7 +74,8 @@ pub(super) async fn chat(
     };
     let events = model.stream(request).await?;
     if streams {
-        return Ok(respond(chunks(head, events, includes_usage), parts.stop()));
+        let events = chunks(head, events, includes_usage);
+        return Ok(respond_plainly(events.take_until(parts.stop().cancelled_owned())));
     }
     let (mut text, mut calls) = (String::new(), Vec::new());
     let finish = {

@@ -158,3 +158,43 @@ fn texts_become_vectors_in_both_formats() {
     assert_eq!(embed(json!({"input": ["", "x"]})).0, 400);
     assert_eq!(embed(json!({"dimensions": 3})).1["error"]["param"], "dimensions");
 }
+
+mod with_openai_clients {
+    use std::path::PathBuf;
+    use std::process::Command;
+
+    use super::*;
+
+    fn given(name: &str) -> PathBuf {
+        std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set")).into()
+    }
+
+    /// A script beside this file, run against a server that knows one document.
+    fn passes(mut program: Command, script: &str, modules: Option<PathBuf>) {
+        let data = folder();
+        let server = Server::start(data.path());
+        server.ingest(&[&file(
+            data.path(),
+            "lease.txt",
+            "The lease was signed in March. It runs for two years.",
+        )]);
+        let embedder = server.get("/v1/models").json()["data"][1]["id"].as_str().unwrap().to_owned();
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/openai_clients/");
+        program.arg(format!("{folder}{script}")).args(modules);
+        program.arg(format!("http://{}/v1", server.address)).arg(embedder);
+        let output = program.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    #[test]
+    #[ignore = "needs OpenAI's client for Python"]
+    fn the_client_for_python_works_unchanged() {
+        passes(Command::new(given("OPERONE_TEST_OPENAI_PYTHON")), "client.py", None);
+    }
+
+    #[test]
+    #[ignore = "needs OpenAI's client for npm"]
+    fn the_client_for_javascript_works_unchanged() {
+        passes(Command::new("node"), "client.mjs", Some(given("OPERONE_TEST_OPENAI_MODULES")));
+    }
+}
