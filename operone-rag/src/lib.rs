@@ -35,6 +35,7 @@ pub mod ingest;
 pub mod parse;
 
 mod hybrid;
+mod language;
 mod rerank;
 mod tools;
 mod vectors;

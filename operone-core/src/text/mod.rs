@@ -3,9 +3,11 @@
 mod analyser;
 mod bm25;
 mod fusion;
+mod language;
 mod sentences;
 
 pub use analyser::Analyser;
 pub use bm25::Bm25;
 pub use fusion::{min_max, normalize};
+pub use language::Language;
 pub use sentences::sentences;

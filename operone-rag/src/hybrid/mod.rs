@@ -100,7 +100,7 @@ impl HybridRetriever {
             }
             Some(_) => {}
         }
-        let terms = if mode == SearchMode::Dense { Vec::new() } else { Analyser.terms(&query.text) };
+        let terms = if mode == SearchMode::Dense { Vec::new() } else { Analyser.query_terms(&query.text) };
         let vector = if by_vectors { self.query_vector(query).await? } else { None };
         let asked = Asked {
             collection: &query.collection,

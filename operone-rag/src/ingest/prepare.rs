@@ -10,6 +10,7 @@ use operone_core::text::Analyser;
 use operone_core::{Error, Result};
 
 use crate::chunk::{ChunkOptions, Span, chunks};
+use crate::language;
 
 /// The most chunks of one document.
 const MAX_CHUNKS: usize = 100_000;
@@ -39,11 +40,13 @@ pub(super) async fn prepare(
             ))
             .with_code("too_large"));
         }
+        let language = language::of(&parsed.text);
         let mut prepared = Prepared { chunks: Vec::new(), texts: Vec::new(), terms: Vec::new() };
         for (ordinal, span) in (0..).zip(&spans) {
             let text = parsed.text.get(span.range.clone()).unwrap_or_default();
             let embedded = in_context(&parsed, span, text);
-            let mut chunk = Chunk::new(ordinal, span.range.start as u64, text, Analyser.terms(&embedded));
+            let mut chunk =
+                Chunk::new(ordinal, span.range.start as u64, text, Analyser.terms_in(language, &embedded));
             chunk.hash = ContentHash::of(&embedded);
             chunk.page = span.page;
             chunk.heading.clone_from(&span.heading);
@@ -51,7 +54,7 @@ pub(super) async fn prepare(
             prepared.texts.push(embedded);
         }
         let title = parsed.title.as_deref().unwrap_or_default();
-        prepared.terms = Analyser.terms(&format!("{title}\n{}", parsed.text));
+        prepared.terms = Analyser.terms_in(language, &format!("{title}\n{}", parsed.text));
         Ok(prepared)
     };
     let stopped = |error| Error::internal("cutting the document failed").with_source(error);
