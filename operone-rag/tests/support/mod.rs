@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use operone_core::chunk::{
-    Candidate, Chunk, ChunkKey, ChunkStore, ChunkStoreCapabilities, Collection, CompleteQuery, DenseQuery,
-    Document, Generation, LexicalQuery, NewDocument, Scores, StoredChunk,
+    Candidate, Chunk, ChunkKey, ChunkStore, ChunkStoreCapabilities, Collection, CollectionSummary,
+    CompleteQuery, DenseQuery, Document, Generation, LexicalQuery, NewDocument, Scores, StoredChunk,
 };
 use operone_core::clock::{Period, Timestamp};
 use operone_core::embed::{Embedder, EmbedderInfo, Tokenizer};
@@ -154,6 +154,19 @@ impl ChunkStore for Observed {
 
     async fn generation(&self, collection: &Collection) -> Result<Generation> {
         self.inner.generation(collection).await
+    }
+
+    async fn collections(&self, tenant: &TenantId) -> Result<Vec<CollectionSummary>> {
+        self.inner.collections(tenant).await
+    }
+
+    async fn exchange(
+        &self,
+        live: &Collection,
+        other: &Collection,
+        expected: Generation,
+    ) -> Result<Generation> {
+        self.inner.exchange(live, other, expected).await
     }
 
     async fn embedder(&self, collection: &Collection) -> Result<Option<String>> {
