@@ -96,7 +96,7 @@ impl HybridRetriever {
         match self.store.embedder(&query.collection).await? {
             None => return Ok(Answer { hits: Vec::new(), whole: true }),
             Some(stored) if stored != present && by_vectors => {
-                return Err(embedder_mismatch(&stored, &present));
+                return Err(embedder_mismatch(&query.collection, &stored, &present));
             }
             Some(_) => {}
         }

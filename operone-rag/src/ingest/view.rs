@@ -8,10 +8,14 @@ use operone_core::journal::{Journal, Page, Status, WorkKind};
 use operone_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{DocumentOutcome, DocumentStatus, IngestSpec};
+use super::progress::{JobRate, Progress};
+use super::{DocumentOutcome, IngestSpec};
 
 /// The kind of event that holds the outcome of one document.
 pub(super) const DOCUMENT: &str = "document";
+
+/// The kind of event that tells of a document that was removed because its source is gone.
+pub(super) const REMOVED: &str = "removed";
 
 /// How many events are read at once.
 const PAGE: usize = 1000;
@@ -56,6 +60,16 @@ pub struct JobView {
     pub done: usize,
     /// How many of them failed.
     pub failed: usize,
+    /// How many documents were removed because their sources are gone.
+    pub removed: usize,
+    /// How many chunks the documents have that are done.
+    pub chunks: u64,
+    /// How many chunks its worker has found so far in documents that are new or changed.
+    pub chunks_found: u64,
+    /// How many of them have their vectors.
+    pub chunks_embedded: u64,
+    /// How fast it is; `None` unless it goes on and a document is done.
+    pub rate: Option<JobRate>,
     /// Why the job itself failed.
     pub error: Option<ErrorReport>,
     /// The asked page of its documents in order, pending ones included.
@@ -104,46 +118,46 @@ pub async fn job_status(
         count: spec.documents.len(),
         done: progress.done,
         failed: progress.failed,
+        removed: progress.removed,
+        chunks: progress.chunks,
+        chunks_found: progress.chunks_found,
+        chunks_embedded: progress.chunks_embedded,
+        rate: progress.rate(spec.documents.len()).filter(|_| !work.status.is_terminal()),
         error: work.outcome.and_then(|outcome| outcome.error),
     })
 }
 
-/// The snapshot of a job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Progress {
-    pub(super) done: usize,
-    pub(super) failed: usize,
+/// What the journal has of a job.
+#[derive(Debug, Default)]
+pub(super) struct Journalled {
+    /// For each document that is done, in order: whether it failed, and its chunks.
+    pub(super) documents: Vec<(bool, u32)>,
+    /// How many documents were removed.
+    pub(super) removed: usize,
 }
 
-impl Progress {
-    pub(super) fn of<'a>(outcomes: impl Iterator<Item = &'a DocumentStatus>) -> Self {
-        outcomes.fold(Self::default(), |progress, status| Self {
-            done: progress.done + 1,
-            failed: progress.failed + usize::from(*status == DocumentStatus::Failed),
-        })
-    }
-
-    pub(super) fn count(&mut self, outcome: &DocumentOutcome) {
-        self.done += 1;
-        self.failed += usize::from(outcome.is_failed());
-    }
-}
-
-/// The documents of a job whose outcomes are in the journal, by their places.
-pub(super) async fn journalled(journal: &dyn Journal, id: &WorkId) -> Result<BTreeMap<u32, DocumentStatus>> {
-    let mut done = BTreeMap::new();
+/// Reads what the journal has of a job.
+pub(super) async fn journalled(journal: &dyn Journal, id: &WorkId) -> Result<Journalled> {
+    let mut found = Journalled::default();
     let mut after = 0;
     loop {
         let events = journal.events(id, after, Page::of(PAGE)).await?;
-        let Some(last) = events.last() else { return Ok(done) };
+        let Some(last) = events.last() else { return Ok(found) };
         after = last.seq;
-        for event in events.into_iter().filter(|event| event.event.kind == DOCUMENT) {
-            let document = JobDocument::deserialize(&event.event.payload).map_err(|error| {
-                Error::internal("an event of the job cannot be read")
-                    .with_code("invalid_event")
-                    .with_source(error)
-            })?;
-            done.insert(document.index, document.outcome.status);
+        for event in events {
+            match event.event.kind.as_str() {
+                DOCUMENT => {
+                    let outcome = JobDocument::deserialize(&event.event.payload).map_err(|error| {
+                        Error::internal("an event of the job cannot be read")
+                            .with_code("invalid_event")
+                            .with_source(error)
+                    })?;
+                    let outcome = outcome.outcome;
+                    found.documents.push((outcome.is_failed(), outcome.chunks.unwrap_or(0)));
+                }
+                REMOVED => found.removed += 1,
+                _ => {}
+            }
         }
     }
 }
