@@ -243,7 +243,7 @@ impl Job<'_> {
     }
 
     async fn append(&self, events: Vec<NewEvent>, progress: &Progress) -> Result<Appended> {
-        let snapshot = to_json(progress)?;
+        let snapshot = progress.to_json()?;
         again(|| {
             self.handler
                 .journal
@@ -284,21 +284,7 @@ impl Job<'_> {
     }
 
     fn counts(&self, progress: &Progress) -> Value {
-        let rate = progress.rate(self.spec.documents.len());
-        json!({
-            "job_id": self.lease.work,
-            "count": self.spec.documents.len(),
-            "done": progress.done,
-            "failed": progress.failed,
-            "docs_indexed": progress.done - progress.failed,
-            "removed": progress.removed,
-            "chunks": progress.chunks,
-            "chunks_found": progress.chunks_found,
-            "chunks_embedded": progress.chunks_embedded,
-            "documents_per_second": rate.map(|rate| rate.documents_per_second),
-            "chunks_per_second": rate.map(|rate| rate.chunks_per_second),
-            "eta_seconds": rate.map(|rate| rate.eta_seconds),
-        })
+        progress.counts(&self.lease.work, self.spec.documents.len())
     }
 
     async fn publish(&self, event: &str, payload: Value) {

@@ -29,7 +29,7 @@ pub struct Ingestor {
     pub(super) store: Arc<dyn ChunkStore>,
     pub(super) vectors: Vectors,
     pub(super) turns: Arc<Turns>,
-    meter: Arc<IngestMeter>,
+    pub(super) meter: Arc<IngestMeter>,
     cancelled: CancellationToken,
     parser: Arc<dyn Parser>,
     parser_id: String,
@@ -279,7 +279,7 @@ impl Ingestor {
         Ok(())
     }
 
-    async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(super) async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             biased;
             () = self.cancelled.cancelled() => {

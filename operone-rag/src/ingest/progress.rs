@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
+use operone_core::id::WorkId;
+use operone_core::{Error, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::view::Journalled;
 use super::{DocumentOutcome, IngestMeter};
@@ -50,6 +53,36 @@ impl Progress {
         }
         progress.done_before = progress.done;
         progress
+    }
+
+    /// A worker that begins at the begin.
+    pub(super) fn start() -> Self {
+        Self::begin(&Journalled::default())
+    }
+
+    /// The snapshot.
+    pub(super) fn to_json(self) -> Result<Value> {
+        serde_json::to_value(self)
+            .map_err(|error| Error::internal("a snapshot cannot be written as JSON").with_source(error))
+    }
+
+    /// What is published of a job of so many documents.
+    pub(super) fn counts(&self, job: &WorkId, count: usize) -> Value {
+        let rate = self.rate(count);
+        json!({
+            "job_id": job,
+            "count": count,
+            "done": self.done,
+            "failed": self.failed,
+            "docs_indexed": self.done - self.failed,
+            "removed": self.removed,
+            "chunks": self.chunks,
+            "chunks_found": self.chunks_found,
+            "chunks_embedded": self.chunks_embedded,
+            "documents_per_second": rate.map(|rate| rate.documents_per_second),
+            "chunks_per_second": rate.map(|rate| rate.chunks_per_second),
+            "eta_seconds": rate.map(|rate| rate.eta_seconds),
+        })
     }
 
     pub(super) fn count(&mut self, outcome: &DocumentOutcome) {

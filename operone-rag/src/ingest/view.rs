@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use operone_core::error::ErrorReport;
 use operone_core::id::{TenantId, WorkId};
-use operone_core::journal::{Journal, Page, Status, WorkKind};
+use operone_core::journal::{Journal, Page, Status, Work, WorkKind};
 use operone_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::progress::{JobRate, Progress};
-use super::{DocumentOutcome, IngestSpec};
+use super::{DocumentOutcome, IngestSpec, ReembedSpec};
 
 /// The kind of event that holds the outcome of one document.
 pub(super) const DOCUMENT: &str = "document";
@@ -52,6 +52,10 @@ pub enum JobStatus {
 pub struct JobView {
     /// The job.
     pub id: WorkId,
+    /// Whether documents are ingested, or a collection is embedded again.
+    pub kind: WorkKind,
+    /// The name of the collection.
+    pub collection: String,
     /// Where it stands.
     pub status: JobStatus,
     /// How many documents it has.
@@ -76,8 +80,8 @@ pub struct JobView {
     pub documents: Vec<JobDocument>,
 }
 
-/// An ingest job with its documents after the place `after`, at most `limit` (1 to 1,000). Another tenant's job,
-/// and work of another kind, is `NotFound`.
+/// An ingest job with its documents after the place `after`, at most `limit` (1 to 1,000), or a job that embeds a
+/// collection again, which shows none. Another tenant's job, and work of another kind, is `NotFound`.
 pub async fn job_status(
     journal: &dyn Journal,
     tenant: &TenantId,
@@ -86,10 +90,13 @@ pub async fn job_status(
     limit: usize,
 ) -> Result<JobView> {
     let work = journal.work(tenant, id).await?;
-    if work.new.kind != WorkKind::INGEST {
+    let spec = if work.new.kind == WorkKind::INGEST {
+        IngestSpec::of(&work.new)?
+    } else if work.new.kind == WorkKind::REEMBED {
+        return Ok(JobView::of_reembed(&work, &ReembedSpec::of(&work.new)?));
+    } else {
         return Err(Error::not_found(format!("there is no ingest job {id}")));
-    }
-    let spec = IngestSpec::of(&work.new)?;
+    };
     let first = after.map_or(0, |after| after.saturating_add(1));
     let limit = limit.clamp(1, PAGE);
     // The outcomes are the first events of a job, one for each document in order.
@@ -104,27 +111,44 @@ pub async fn job_status(
         let pending = || DocumentOutcome::pending(&request.source);
         JobDocument { index, outcome: outcomes.remove(&index).unwrap_or_else(pending) }
     });
-    let progress =
-        work.snapshot.as_ref().and_then(|snapshot| Progress::deserialize(snapshot).ok()).unwrap_or_default();
-    Ok(JobView {
-        documents: documents.collect(),
-        id: work.new.id,
-        status: match work.status {
-            Status::Completed => JobStatus::Completed,
-            Status::Cancelled => JobStatus::Cancelled,
-            status if status.is_terminal() => JobStatus::Failed,
-            _ => JobStatus::Processing,
-        },
-        count: spec.documents.len(),
-        done: progress.done,
-        failed: progress.failed,
-        removed: progress.removed,
-        chunks: progress.chunks,
-        chunks_found: progress.chunks_found,
-        chunks_embedded: progress.chunks_embedded,
-        rate: progress.rate(spec.documents.len()).filter(|_| !work.status.is_terminal()),
-        error: work.outcome.and_then(|outcome| outcome.error),
-    })
+    let view = JobView::of(&work, &spec.collection, spec.documents.len());
+    Ok(JobView { documents: documents.collect(), ..view })
+}
+
+impl JobView {
+    fn of(work: &Work, collection: &str, count: usize) -> Self {
+        let snapshot = work.snapshot.as_ref();
+        let progress =
+            snapshot.and_then(|snapshot| Progress::deserialize(snapshot).ok()).unwrap_or_default();
+        Self {
+            id: work.new.id.clone(),
+            kind: work.new.kind.clone(),
+            collection: collection.to_owned(),
+            status: match work.status {
+                Status::Completed => JobStatus::Completed,
+                Status::Cancelled => JobStatus::Cancelled,
+                status if status.is_terminal() => JobStatus::Failed,
+                _ => JobStatus::Processing,
+            },
+            count,
+            done: progress.done,
+            failed: progress.failed,
+            removed: progress.removed,
+            chunks: progress.chunks,
+            chunks_found: progress.chunks_found,
+            chunks_embedded: progress.chunks_embedded,
+            rate: progress.rate(count).filter(|_| !work.status.is_terminal()),
+            error: work.outcome.as_ref().and_then(|outcome| outcome.error.clone()),
+            documents: Vec::new(),
+        }
+    }
+
+    /// Documents may have come or gone since the job was asked for.
+    fn of_reembed(work: &Work, spec: &ReembedSpec) -> Self {
+        let view = Self::of(work, &spec.collection, spec.documents);
+        let count = if work.status == Status::Completed { view.done } else { view.count.max(view.done) };
+        Self { count, ..view }
+    }
 }
 
 /// What the journal has of a job.
