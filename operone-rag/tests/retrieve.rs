@@ -184,7 +184,7 @@ async fn another_embedder_is_an_error_that_says_what_to_do() {
 #[tokio::test]
 async fn the_tool_finds_only_what_belongs_to_its_tenant() {
     let world = library(true).await;
-    let tool = search_tool(Arc::new(world.retriever(HybridConfig::default())));
+    let tool = search_tool(Arc::new(world.retriever(HybridConfig::default())), Vec::new());
     assert_eq!(tool.spec().name, "rag.search");
     let found = tool.call(&ToolContext::default(), json!({"query": "dark mode", "top_k": 1})).await.unwrap();
     assert_eq!(found["results"][0]["source"]["uri"], "mem:mode.txt");
