@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use operone_core::chunk::Collection;
 use operone_core::agent::{AgentSpec, Driver, Grants, Subagent};
+use operone_core::chunk::Collection;
 use operone_core::error::{Error, ErrorKind, Result};
 use operone_core::id::TenantId;
 use operone_core::in_process::ExtractiveModel;

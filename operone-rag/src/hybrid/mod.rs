@@ -15,9 +15,7 @@ use operone_core::cache::EmbeddingCache;
 use operone_core::chunk::{ChunkKey, ChunkStore};
 use operone_core::embed::Embedder;
 use operone_core::error::ErrorReport;
-use operone_core::retrieve::{
-    Hit, Passage, Reranker, RetrieveQuery, Retrieved, Retriever, SearchMode,
-};
+use operone_core::retrieve::{Hit, Passage, Reranker, RetrieveQuery, Retrieved, Retriever, SearchMode};
 use operone_core::text::{Analyser, min_max};
 use operone_core::{Error, Result};
 

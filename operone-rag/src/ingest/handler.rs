@@ -155,14 +155,15 @@ impl Job<'_> {
                     if let Some(outcome) = known {
                         return Ok(outcome);
                     }
-                    ingest(|| ingestor.ingest_in_turn(&collection, &request, &options, Some(job.clone()))).await
+                    ingest(|| ingestor.ingest_in_turn(&collection, &request, &options, Some(job.clone())))
+                        .await
                 });
                 working.push_back((index, AbortOnDropHandle::new(work)));
             }
             let Some((index, work)) = working.pop_front() else { return Ok(()) };
-            let outcome = work.await.map_err(|error| {
-                Error::internal("the work on a document broke off").with_source(error)
-            })??;
+            let outcome = work
+                .await
+                .map_err(|error| Error::internal("the work on a document broke off").with_source(error))??;
             if outcome.error.as_ref().is_some_and(|error| error.code == "cancelled") {
                 given_up.push((index, outcome));
                 continue;
@@ -174,12 +175,7 @@ impl Job<'_> {
         }
     }
 
-    async fn settle(
-        &self,
-        index: u32,
-        outcome: DocumentOutcome,
-        progress: &Mutex<Progress>,
-    ) -> Result<()> {
+    async fn settle(&self, index: u32, outcome: DocumentOutcome, progress: &Mutex<Progress>) -> Result<()> {
         let now = {
             let mut progress = lock(progress);
             progress.count(&outcome);
@@ -204,8 +200,7 @@ impl Job<'_> {
                 progress.removed += 1;
                 *progress
             };
-            let event =
-                NewEvent::new(REMOVED, json!({"doc_id": document.id, "source": document.uri}));
+            let event = NewEvent::new(REMOVED, json!({"doc_id": document.id, "source": document.uri}));
             if self.append(vec![event], &now).await?.cancel_requested {
                 self.stop.cancel();
             }

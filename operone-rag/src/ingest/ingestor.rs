@@ -222,8 +222,7 @@ impl Ingestor {
             return Ok(DocumentOutcome::stored(uri, DocumentStatus::Unchanged, id.clone(), same.chunks));
         }
         let modified = fetched.modified;
-        let parsed =
-            self.unless_cancelled(self.meter.time(Stage::Parse, self.parser.parse(fetched))).await?;
+        let parsed = self.unless_cancelled(self.meter.time(Stage::Parse, self.parser.parse(fetched))).await?;
         let mut document = Document::new(id.clone(), uri, parsed.media_type.as_str());
         document.title.clone_from(&parsed.title);
         document.metadata = metadata.clone();

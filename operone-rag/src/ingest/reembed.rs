@@ -43,7 +43,8 @@ impl Ingestor {
         mut progress: impl FnMut(ReembedProgress) + Send,
     ) -> Result<ReembedProgress> {
         if !self.store.capabilities().exchange {
-            let detail = "this store cannot exchange collections: ingest the documents again into an empty one";
+            let detail =
+                "this store cannot exchange collections: ingest the documents again into an empty one";
             return Err(Error::new(ErrorKind::Unsupported, detail).with_code("exchange_unsupported"));
         }
         let beside = Collection { tenant: collection.tenant.clone(), name: format!("~{}", collection.name) };

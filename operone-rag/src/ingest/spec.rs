@@ -45,7 +45,9 @@ impl IngestSpec {
                 Err(Error::invalid(format!("a job takes at most {most} documents, not {count}"))
                     .with_code("too_many_documents"))
             }
-            _ => Ok(Self { collection: collection.name.clone(), documents, options: None, prune: Vec::new() }),
+            _ => {
+                Ok(Self { collection: collection.name.clone(), documents, options: None, prune: Vec::new() })
+            }
         }
     }
 

@@ -118,8 +118,7 @@ pub async fn job_status(
 impl JobView {
     fn of(work: &Work, collection: &str, count: usize) -> Self {
         let snapshot = work.snapshot.as_ref();
-        let progress =
-            snapshot.and_then(|snapshot| Progress::deserialize(snapshot).ok()).unwrap_or_default();
+        let progress = snapshot.and_then(|snapshot| Progress::deserialize(snapshot).ok()).unwrap_or_default();
         Self {
             id: work.new.id.clone(),
             kind: work.new.kind.clone(),

@@ -98,7 +98,9 @@ pub(super) async fn ingest(config: &Config, arguments: &IngestArguments) -> Resu
     bar.finish_and_clear();
     let failed = outcomes.iter().filter(|outcome| is(outcome, "failed")).count();
     if arguments.json {
-        print_json(&json!({"count": outcomes.len(), "failed": failed, "removed": removed, "documents": outcomes}))?;
+        print_json(
+            &json!({"count": outcomes.len(), "failed": failed, "removed": removed, "documents": outcomes}),
+        )?;
     } else {
         show(&outcomes, failed, removed);
     }
@@ -171,7 +173,8 @@ async fn through_server(
         // The last job prunes: what the others took in is there by then.
         let prune = if batches.peek().is_none() { asked.folders } else { &[] };
         let arguments = asked.arguments;
-        let options = json!({"chunk_size": arguments.chunk_size, "overlap": arguments.overlap, "prune": prune});
+        let options =
+            json!({"chunk_size": arguments.chunk_size, "overlap": arguments.overlap, "prune": prune});
         let body = json!({"collection": asked.collection, "documents": documents, "options": options});
         let started = client.post("/rag/ingest/batch", &body).await?;
         let job = wait_for_job(client, &started, outcomes.len(), bar).await?;

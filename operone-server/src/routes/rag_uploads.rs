@@ -92,11 +92,8 @@ async fn store(
     request: Request,
 ) -> ApiResult<(StatusCode, Json<Uploaded>)> {
     let metadata = metadata(upload, request.headers())?;
-    let asked = IngestOptions {
-        chunk_size: upload.chunk_size,
-        overlap: upload.overlap,
-        ..IngestOptions::default()
-    };
+    let asked =
+        IngestOptions { chunk_size: upload.chunk_size, overlap: upload.overlap, ..IngestOptions::default() };
     let options = chunk_options(parts, &asked)?.unwrap_or_else(|| parts.ingestor.default_options());
     let media_type = media_type(request.headers());
     let permit = std::sync::Arc::clone(&parts.uploads).acquire_owned().await;
@@ -110,8 +107,8 @@ async fn store(
         ingestor.ingest_fetched(collection, uri, fetched, &metadata, &options, None).await
     };
     let outcome = parts.background.run(work).await;
-    let outcome =
-        outcome.map_err(|error| Error::internal("the work on the document broke off").with_source(error))??;
+    let outcome = outcome
+        .map_err(|error| Error::internal("the work on the document broke off").with_source(error))??;
     if let Some(error) = outcome.error {
         return Err(problem(error));
     }
@@ -145,9 +142,7 @@ async fn read(request: Request) -> ApiResult<Vec<u8>> {
 /// A document that was not stored: the code is that of its outcome in a job.
 fn problem(error: ErrorReport) -> ApiError {
     match error.code.as_str() {
-        "unsupported_format" => {
-            ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error.code, error.detail)
-        }
+        "unsupported_format" => ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error.code, error.detail),
         "too_large" => ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, error.code, error.detail),
         _ => Error::from(error).into(),
     }
@@ -175,7 +170,8 @@ fn metadata(upload: &Upload, headers: &HeaderMap) -> ApiResult<Metadata> {
         return Ok(Metadata::new());
     };
     serde_json::from_slice(json).map_err(|error| {
-        let detail = format!("the metadata is no object of strings, numbers, booleans and string arrays: {error}");
+        let detail =
+            format!("the metadata is no object of strings, numbers, booleans and string arrays: {error}");
         Error::invalid(detail).with_code("invalid_metadata").into()
     })
 }

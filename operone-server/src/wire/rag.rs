@@ -8,9 +8,7 @@ use operone_core::clock::Timestamp;
 use operone_core::filter::{DateRange, Filter};
 use operone_core::id::TenantId;
 use operone_core::metadata::{Metadata, MetadataValue};
-use operone_core::retrieve::{
-    Hit, NearDuplicates, RetrieveOptions, RetrieveQuery, Retrieved, SearchMode,
-};
+use operone_core::retrieve::{Hit, NearDuplicates, RetrieveOptions, RetrieveQuery, Retrieved, SearchMode};
 use operone_rag::ingest::{self, DocumentOutcome, DocumentStatus, JobStatus};
 use serde::{Deserialize, Serialize};
 

@@ -3,6 +3,7 @@
 
 mod agents;
 mod approvals;
+mod collections;
 mod commands;
 mod control;
 mod crash;
@@ -14,7 +15,9 @@ mod models;
 mod operations;
 mod problems;
 mod rag;
+mod rag_jobs;
 mod readme;
 mod slow_readers;
 mod support;
+mod uploads;
 mod workers;
