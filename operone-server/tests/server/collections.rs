@@ -101,7 +101,7 @@ fn agents_search_the_collections_that_they_are_granted() {
     assert!(!tools[2].contains("mole") && tools[2].contains("not granted"), "{}", tools[2]);
 
     let refused = server.post("/agents", json!({"goal": "x", "capabilities": ["rag:a b"]}));
-    assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("invalid_body")));
+    assert_eq!((refused.status, &refused.json()["errors"][0]["pointer"]), (422, &json!("/capabilities/0")));
 }
 
 #[test]
