@@ -70,7 +70,7 @@ async fn however_many_documents_a_job_has_a_few_are_in_memory() {
     let journal = Arc::new(InProcessJournal::new(Arc::new(SystemClock)));
     let handler =
         IngestHandler::new(world.ingestor.clone(), journal.clone(), Arc::new(InProcessBus::default()));
-    let count = IngestSpec::MAX_DOCUMENTS;
+    let count = 2_000;
     let documents = (0..count).map(|number| DocumentRequest::new(format!("endless:{number}"))).collect();
     let id = WorkId::job(SystemIds.next());
     let spec = IngestSpec::new(&world.collection, documents).unwrap();
