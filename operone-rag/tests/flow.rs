@@ -222,9 +222,7 @@ async fn a_source_that_does_not_answer_keeps_its_document_when_a_folder_is_prune
     let left = world.store.documents(&world.collection, None, 9).await.unwrap();
     assert_eq!(left.len(), 2);
     let folders = ["gopher://x".to_owned()];
-    let unknown = world
-        .ingestor
-        .prune(&world.collection, &folders, &[], |_| std::future::ready(Ok(())));
+    let unknown = world.ingestor.prune(&world.collection, &folders, &[], |_| std::future::ready(Ok(())));
     assert_eq!(unknown.await.unwrap_err().code(), "unsupported_scheme");
 }
 

@@ -98,9 +98,9 @@ impl Parts {
         });
         let (chunks, present) = (Arc::clone(&self.chunks), self.embedder.info().id);
         self.background.spawn(async move {
-            for collection in chunks.collections(&TenantId::local()).await.unwrap_or_default() {
-                let (name, stored) = (&collection.name, &collection.embedder);
-                if *stored != present {
+            for found in chunks.collections(&TenantId::local()).await.unwrap_or_default() {
+                let (name, stored) = (&found.name, &found.embedder);
+                if *stored != present && Collection::named(TenantId::local(), name.as_str()).is_ok() {
                     tracing::warn!(
                         "the collection '{name}' was built with the embedder {stored}, the present one is {present}: \
                          it is searched by words alone until it is embedded again (operone-server reembed)"

@@ -259,22 +259,21 @@ impl Job<'_> {
         end.as_object_mut().into_iter().for_each(|end| {
             end.insert("status".into(), json!(Status::Completed));
         });
-        self.finish(end, Outcome::completed(output)).await?;
+        self.finish(end, Outcome::completed(output), progress).await?;
         self.publish("ingest.complete", self.counts(progress)).await;
         Ok(())
     }
 
     async fn cancel(&self, progress: &Progress) -> Result<()> {
         let outcome = Outcome::new(Status::Cancelled);
-        self.finish(outcome.end_event().payload, outcome).await?;
+        self.finish(outcome.end_event().payload, outcome, progress).await?;
         self.publish("ingest.cancelled", self.counts(progress)).await;
         Ok(())
     }
 
-    async fn finish(&self, end: Value, outcome: Outcome) -> Result<()> {
-        let events = vec![NewEvent::new("end", end)];
-        again(|| self.handler.journal.finish(self.lease, Append::new(events.clone()), outcome.clone()))
-            .await?;
+    async fn finish(&self, end: Value, outcome: Outcome, progress: &Progress) -> Result<()> {
+        let append = Append::new(vec![NewEvent::new("end", end)]).with_snapshot(progress.to_json()?);
+        again(|| self.handler.journal.finish(self.lease, append.clone(), outcome.clone())).await?;
         Ok(())
     }
 

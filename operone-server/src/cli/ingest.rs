@@ -196,17 +196,19 @@ pub(super) async fn wait_for_job(
     bar: &ProgressBar,
 ) -> Result<Value> {
     let path = format!("/rag/jobs/{}", started["job_id"].as_str().unwrap_or_default());
-    let job = loop {
-        let job = client.get(&path).await?;
+    let short = format!("{path}?limit=1");
+    loop {
+        let job = client.get(&short).await?;
         bar.set_position(before as u64 + job["done"].as_u64().unwrap_or(0));
         if let Some(rate) = job["chunks_per_second"].as_f64() {
             bar.set_message(format!("{rate:.0} chunks/s"));
         }
         if !is(&job, "processing") {
-            break job;
+            break;
         }
         tokio::time::sleep(POLL).await;
-    };
+    }
+    let job = client.get(&path).await?;
     if !is(&job, "completed") {
         let detail = job["error"]["detail"].as_str().unwrap_or("it was cancelled");
         return Err(Error::internal(format!("the job at {path} did not end: {detail}")));

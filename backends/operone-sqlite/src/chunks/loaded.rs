@@ -23,6 +23,8 @@ const BATCH: usize = 32;
 const BATCHES_AHEAD: usize = 4;
 /// So few changed documents are made up for in no time.
 const FEW: usize = 64;
+/// How long a purge waits for further removals.
+const PURGE_DELAY: Duration = Duration::from_millis(200);
 /// How often a purge looks whether a save has ended.
 const SAVE_POLL: Duration = Duration::from_millis(20);
 /// After this time without a change an index is worth saving.
@@ -185,9 +187,11 @@ impl Slot {
         !self.purging.swap(true, Ordering::AcqRel)
     }
 
-    /// Waits for the end of a save that is under way and keeps others out. What is removed from here on wants a
+    /// Waits a moment, and for the end of a save that is under way and keeps others out. What is removed from here on wants a
     /// purge of its own.
     pub(super) async fn begin_purge(self: &Arc<Self>) -> Purge {
+        // Removals come in rows: one purge does for those of a moment.
+        tokio::time::sleep(PURGE_DELAY).await;
         while self.saving.swap(true, Ordering::AcqRel) {
             tokio::time::sleep(SAVE_POLL).await;
         }
