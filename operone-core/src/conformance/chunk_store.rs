@@ -39,6 +39,7 @@ cases! {
     collections_are_listed_by_tenant_with_what_they_hold
     two_collections_are_exchanged_in_one_step
     an_exchange_that_comes_too_late_changes_nothing
+    readers_never_see_half_an_exchange
 }
 
 const EMBEDDER: &str = "conformance-3";
@@ -631,4 +632,52 @@ async fn an_exchange_that_comes_too_late_changes_nothing(store: Arc<dyn ChunkSto
     assert_eq!((error.kind(), error.code()), (ErrorKind::Conflict, "generation_changed"));
     assert_eq!(store.documents(&collection(), None, 9).await.unwrap().len(), 2);
     assert_eq!(store.documents(&other, None, 9).await.unwrap().len(), 1);
+}
+
+/// While two collections are exchanged again and again, every read is of the one or of the other.
+async fn readers_never_see_half_an_exchange(store: Arc<dyn ChunkStore>) {
+    const TIMES: usize = 30;
+    if !store.capabilities().exchange {
+        return;
+    }
+    let other = Collection { name: "~other".into(), ..collection() };
+    store.replace(&collection(), with_vectors("a", &[("red", Some([1.0, 0.0, 0.0]))])).await.unwrap();
+    let mut new = texts("a", &["red", "green", "red"]);
+    new.embedder = "conformance-4".into();
+    new.chunks.iter_mut().for_each(|chunk| chunk.vector = Some(vec![0.0, 1.0]));
+    store.replace(&other, new).await.unwrap();
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    let read = async {
+        let mut seen = std::collections::BTreeSet::new();
+        while !ended.load(std::sync::atomic::Ordering::SeqCst) {
+            let before = store.generation(&collection()).await.unwrap();
+            let embedder = store.embedder(&collection()).await.unwrap().unwrap();
+            let found = lexical(&*store, "red", Level::Chunk).await.len();
+            let (vector, chunks) = match embedder.as_str() {
+                EMBEDDER => (vec![1.0, 0.0, 0.0], 1),
+                _ => (vec![0.0, 1.0], 3),
+            };
+            let query = DenseQuery { vector: &vector, filter: None, limit: 9 };
+            let near = store.dense(&collection(), query).await;
+            let shown = store.chunks(&collection(), &[key("a", 0), key("a", 2)]).await.unwrap();
+            if store.generation(&collection()).await.unwrap() == before {
+                let expected = if chunks == 1 { 1 } else { 2 };
+                assert_eq!((found, near.unwrap().len()), (expected, chunks), "of {embedder}");
+                assert_eq!(shown.iter().flatten().count(), expected);
+                seen.insert(embedder);
+            }
+            tokio::task::yield_now().await;
+        }
+        seen
+    };
+    let flip = async {
+        for _ in 0..TIMES {
+            let generation = store.generation(&collection()).await.unwrap();
+            store.exchange(&collection(), &other, generation).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        ended.store(true, std::sync::atomic::Ordering::SeqCst);
+    };
+    let (seen, ()) = futures_util::future::join(read, flip).await;
+    assert_eq!(seen.len(), 2);
 }

@@ -1,14 +1,15 @@
 //! `operone-server ingest`: files, folders and URLs into the data folder, or into the server that has it.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use operone_core::chunk::Collection;
 use operone_core::error::{Error, Result};
 use operone_core::id::TenantId;
 use operone_rag::chunk::ChunkOptions;
-use operone_rag::ingest::DocumentRequest;
+use operone_rag::ingest::{DocumentRequest, IngestMeter};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -123,6 +124,8 @@ async fn in_folder(
     bar: &ProgressBar,
 ) -> Result<Vec<Value>> {
     let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+    let meter = Arc::new(IngestMeter::default());
+    let begun = Instant::now();
     let mut outcomes = vec![Value::Null; requests.len()];
     let mut waiting = (0..).zip(requests);
     let mut running = JoinSet::new();
@@ -130,7 +133,7 @@ async fn in_folder(
         while running.len() < at_once
             && let Some((index, request)) = waiting.next()
         {
-            let ingestor = parts.ingestor.clone();
+            let ingestor = parts.ingestor.clone().with_meter(Arc::clone(&meter));
             let collection = collection.clone();
             running.spawn(async move {
                 let outcome = ingestor.ingest_document(&collection, &request, &options, None).await;
@@ -141,6 +144,8 @@ async fn in_folder(
         let (index, outcome): (u32, _) =
             done.map_err(|error| Error::internal("ingesting a document failed").with_source(error))??;
         bar.inc(1);
+        let rate = meter.figures().chunks_embedded as f64 / begun.elapsed().as_secs_f64();
+        bar.set_message(format!("{rate:.0} chunks/s"));
         let outcome = serde_json::to_value(JobDocument::new(index, outcome))
             .map_err(|error| Error::internal("an outcome cannot be written as JSON").with_source(error))?;
         if let Some(place) = outcomes.get_mut(index as usize) {

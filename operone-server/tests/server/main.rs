@@ -9,6 +9,7 @@ mod control;
 mod crash;
 mod database;
 mod events;
+mod ingest_in_files;
 mod mcp;
 mod memory;
 mod models;

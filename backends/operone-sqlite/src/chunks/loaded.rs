@@ -23,6 +23,8 @@ const BATCH: usize = 32;
 const BATCHES_AHEAD: usize = 4;
 /// So few changed documents are made up for in no time.
 const FEW: usize = 64;
+/// The longest that an index takes to follow a commit.
+const FOLLOWED: Duration = Duration::from_secs(5);
 /// How long a purge waits for further removals.
 const PURGE_DELAY: Duration = Duration::from_millis(200);
 /// How often a purge looks whether a save has ended.
@@ -141,6 +143,14 @@ impl Slot {
     pub(super) fn generation(&self) -> Option<Generation> {
         let slot = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
         slot.as_ref().map(|loaded| loaded.generation)
+    }
+
+    /// Waits until the index, if it is loaded, holds this generation, which was committed. Blocks for a moment.
+    pub(super) fn wait_for(&self, generation: Generation) {
+        let until = Instant::now() + FOLLOWED;
+        while self.generation().is_some_and(|held| held < generation) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Makes a committed change of so many documents in the index, unless it was loaded after that commit.

@@ -254,9 +254,12 @@ impl ChunkStore for SqliteChunkStore {
     }
 
     async fn embedder(&self, collection: &Collection) -> Result<Option<String>> {
-        let collection = collection.clone();
+        let (slot, collection) = (self.0.indexes.slot(collection), collection.clone());
         let embedder = move |db: &_| {
-            Ok(rows::find(db, &collection)?.and_then(|found| found.space).map(|space| space.embedder))
+            let Some(found) = rows::find(db, &collection)? else { return Ok(None) };
+            // A commit counts once searches see it: nobody is to compare vectors with those of another embedder.
+            slot.wait_for(found.generation);
+            Ok(found.space.map(|space| space.embedder))
         };
         self.0.database.read("chunks.embedder", embedder).await
     }
