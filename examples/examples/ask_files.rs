@@ -41,7 +41,8 @@ async fn main() -> Result<()> {
 
     let retriever = HybridRetriever::new(store, embedder, cache);
     // In a real program: `operone_models::OpenAiCompatible`, or any other `LanguageModel`.
-    let agent = Agent::new(Arc::new(ExtractiveModel)).with_tool(search_tool(Arc::new(retriever)))?;
+    let agent =
+        Agent::new(Arc::new(ExtractiveModel)).with_tool(search_tool(Arc::new(retriever), Vec::new()))?;
     let end = agent.run(question).await?;
     println!("\n{}", end.output.unwrap_or_default());
     Ok(())

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::ContentHash;
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::id::{DocId, TenantId, WorkId};
 use crate::metadata::Metadata;
@@ -34,6 +34,22 @@ pub trait ChunkStore: fmt::Debug + Send + Sync + 'static {
 
     /// The collection's generation: zero while it is empty and new, higher after each change.
     async fn generation(&self, collection: &Collection) -> Result<Generation>;
+
+    /// The tenant's collections that hold a document, in order of their names.
+    async fn collections(&self, tenant: &TenantId) -> Result<Vec<CollectionSummary>>;
+
+    /// Exchanges the documents of two collections of one tenant in one step; both then have the same generation,
+    /// above what either had.
+    ///
+    /// - Every read sees both as before or both as after; ids, texts, words and vectors move as they are.
+    /// - If `live` is not at `expected` any more, `Conflict` with code `generation_changed`, and nothing is changed.
+    /// - `Unsupported` unless the capabilities say so.
+    async fn exchange(
+        &self,
+        live: &Collection,
+        other: &Collection,
+        expected: Generation,
+    ) -> Result<Generation>;
 
     /// What the collection was built with; `None` while nothing is stored.
     async fn embedder(&self, collection: &Collection) -> Result<Option<String>>;
@@ -80,6 +96,8 @@ pub trait ChunkStore: fmt::Debug + Send + Sync + 'static {
 pub struct ChunkStoreCapabilities {
     /// Gives the missing scores of given chunks: [`ChunkStore::complete`].
     pub complete: bool,
+    /// Exchanges two collections: [`ChunkStore::exchange`].
+    pub exchange: bool,
 }
 
 impl ChunkStoreCapabilities {
@@ -87,6 +105,13 @@ impl ChunkStoreCapabilities {
     #[must_use]
     pub fn with_complete(mut self, complete: bool) -> Self {
         self.complete = complete;
+        self
+    }
+
+    /// Whether two collections can be exchanged.
+    #[must_use]
+    pub fn with_exchange(mut self, exchange: bool) -> Self {
+        self.exchange = exchange;
         self
     }
 }
@@ -101,9 +126,70 @@ pub struct Collection {
 }
 
 impl Collection {
+    /// The name of the collection that is used where none is named.
+    pub const DEFAULT: &str = "default";
+
+    /// The longest name, in bytes.
+    pub const MAX_NAME: usize = 64;
+
     /// The tenant's default collection.
     pub fn of(tenant: TenantId) -> Self {
-        Self { tenant, name: "default".into() }
+        Self { tenant, name: Self::DEFAULT.into() }
+    }
+
+    /// A collection of the tenant. A name has 1 to [`Collection::MAX_NAME`] ASCII letters, digits, `-`, `_` or `.`
+    /// and begins with a letter or a digit; another one is `Invalid` with code `invalid_collection`.
+    pub fn named(tenant: TenantId, name: impl Into<String>) -> Result<Self> {
+        let collection = Self { tenant, name: name.into() };
+        if collection.is_named() {
+            return Ok(collection);
+        }
+        Err(Error::invalid(format!(
+            "a collection's name has 1 to {} letters, digits, '-', '_' or '.', and begins with a letter or a digit",
+            Self::MAX_NAME
+        ))
+        .with_code("invalid_collection"))
+    }
+
+    /// Whether the name is one that [`Collection::named`] takes: others are for work in progress.
+    pub fn is_named(&self) -> bool {
+        let bytes = self.name.as_bytes();
+        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        bytes.len() <= Self::MAX_NAME
+            && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
+            && bytes.iter().all(allowed)
+    }
+}
+
+/// What a collection holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CollectionSummary {
+    /// Its name.
+    pub name: String,
+    /// How many documents it has.
+    pub documents: u64,
+    /// How many chunks they have together.
+    pub chunks: u64,
+    /// The embedder that its vectors come from.
+    pub embedder: String,
+    /// How many components a vector has; `None` while no chunk has one.
+    pub dimension: Option<usize>,
+    /// Its generation.
+    pub generation: Generation,
+}
+
+impl CollectionSummary {
+    /// A collection of an embedder, without documents.
+    pub fn new(name: impl Into<String>, embedder: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            documents: 0,
+            chunks: 0,
+            embedder: embedder.into(),
+            dimension: None,
+            generation: Generation::default(),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::{Collection, StoredChunk};
-use crate::error::Result;
+use crate::error::{ErrorReport, Result};
 use crate::filter::Filter;
 
 /// Finds passages.
@@ -17,6 +17,36 @@ pub trait Retriever: fmt::Debug + Send + Sync + 'static {
     /// - Filters apply before the cut to `top_k`.
     /// - The same query on the same generation gives the same hits in the same order.
     async fn retrieve(&self, query: RetrieveQuery) -> Result<Vec<Hit>>;
+
+    /// The same hits, and what could not be asked for them. A retriever that always asks everything need not
+    /// implement it.
+    async fn answer(&self, query: RetrieveQuery) -> Result<Retrieved> {
+        Ok(Retrieved::new(self.retrieve(query).await?))
+    }
+}
+
+/// Hits, and why they may be worse than they could be.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Retrieved {
+    /// The hits, best first.
+    pub hits: Vec<Hit>,
+    /// Why a side was not asked that should have been: code and detail of what was wrong.
+    pub degraded: Option<ErrorReport>,
+}
+
+impl Retrieved {
+    /// Hits for which everything was asked.
+    pub fn new(hits: Vec<Hit>) -> Self {
+        Self { hits, degraded: None }
+    }
+
+    /// Says why a side was not asked.
+    #[must_use]
+    pub fn with_degraded(mut self, degraded: Option<ErrorReport>) -> Self {
+        self.degraded = degraded;
+        self
+    }
 }
 
 /// What to look for.

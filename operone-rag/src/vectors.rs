@@ -9,7 +9,7 @@ use operone_core::text::normalize;
 use operone_core::{Error, Result};
 
 /// How many texts are embedded in one call.
-const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 
 /// An embedder behind a cache. A text longer than the embedder's window is embedded in windows whose vectors are
 /// averaged, so that nothing is cut off silently.

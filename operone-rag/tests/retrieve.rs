@@ -29,6 +29,10 @@ async fn ask(world: &World, text: &str) -> Vec<Hit> {
     world.retriever(HybridConfig::default()).retrieve(query(world, text)).await.unwrap()
 }
 
+fn mode(mode: SearchMode) -> RetrieveOptions {
+    RetrieveOptions::default().with_mode(mode)
+}
+
 fn uris(hits: &[Hit]) -> Vec<&str> {
     hits.iter().map(|hit| hit.source.uri.as_str()).collect()
 }
@@ -168,23 +172,34 @@ async fn impossible_queries_are_refused() {
 }
 
 #[tokio::test]
-async fn another_embedder_is_an_error_that_says_what_to_do() {
+async fn of_another_embedder_words_alone_are_asked_and_the_answer_says_why() {
     let world = library(true).await;
     let other = Arc::new(Counting::new("counting-2"));
     let retriever = HybridRetriever::new(world.store.clone(), other, Arc::new(world.cache.clone()));
-    let error = retriever.retrieve(query(&world, "sales")).await.unwrap_err();
-    assert_eq!(error.code(), "embedder_mismatch");
-    assert!(
-        error.message().contains("counting-1") && error.message().contains("again"),
-        "{}",
-        error.message()
-    );
+    let lexical = query(&world, "sales").with_options(mode(SearchMode::Lexical).with_rerank(Some(false)));
+    let expected = retriever.answer(lexical).await.unwrap();
+    assert_eq!(expected.degraded, None);
+    for _ in 0..2 {
+        // The second time from the cache.
+        let options = mode(SearchMode::Hybrid).with_rerank(Some(false));
+        let found = retriever.answer(query(&world, "sales").with_options(options)).await.unwrap();
+        assert_eq!(found.hits, expected.hits);
+        let reason = found.degraded.unwrap();
+        assert_eq!(reason.code, "embedder_mismatch");
+        assert!(
+            reason.detail.contains("counting-1") && reason.detail.contains("reembed"),
+            "{}",
+            reason.detail
+        );
+    }
+    let dense = query(&world, "sales").with_options(mode(SearchMode::Dense));
+    assert_eq!(retriever.answer(dense).await.unwrap_err().code(), "embedder_mismatch");
 }
 
 #[tokio::test]
 async fn the_tool_finds_only_what_belongs_to_its_tenant() {
     let world = library(true).await;
-    let tool = search_tool(Arc::new(world.retriever(HybridConfig::default())));
+    let tool = search_tool(Arc::new(world.retriever(HybridConfig::default())), Vec::new());
     assert_eq!(tool.spec().name, "rag.search");
     let found = tool.call(&ToolContext::default(), json!({"query": "dark mode", "top_k": 1})).await.unwrap();
     assert_eq!(found["results"][0]["source"]["uri"], "mem:mode.txt");

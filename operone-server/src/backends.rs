@@ -19,11 +19,12 @@ use operone_files::FileSource;
 use operone_memory::Memory;
 use operone_models::{OpenAiCompatible, OpenAiConfig};
 use operone_rag::HybridRetriever;
-use operone_rag::ingest::{IngestHandler, Ingestor};
+use operone_rag::ingest::{IngestHandler, Ingestor, ReembedHandler};
 use operone_sqlite::{DataFolder, SqliteChunkStore, SqliteEmbeddingCache, SqliteJournal, SqliteMemoryStore};
 use operone_web::{WebClient, WebSource};
 use serde_json::json;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use crate::capabilities::Capabilities;
 use crate::config::Config;
@@ -31,6 +32,7 @@ use crate::databases;
 use crate::embedder::{Embedders, embedders};
 use crate::guard::AllowedHosts;
 use crate::info::Info;
+use crate::limits;
 use crate::mcp::{self, McpServers};
 use crate::parse::ProcessParser;
 use crate::parts::{Background, Parts};
@@ -105,12 +107,14 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
         Processes::new(config.program.clone(), services.clone(), Arc::clone(&capabilities), sandbox);
     let in_process = AgentHandler::new(services.clone(), Arc::clone(&capabilities) as _);
     let runs = RunHandler::new(in_process, processes.clone());
-    let jobs = IngestHandler::new(ingestor.clone(), Arc::clone(&journal), bus);
+    let jobs = IngestHandler::new(ingestor.clone(), Arc::clone(&journal), Arc::clone(&bus));
+    let reembed = ReembedHandler::new(ingestor.clone(), Arc::clone(&journal), bus);
     let doorbell = Doorbell::default();
     let workers = Workers::new(journal, doorbell.clone(), format!("server-{}", ids.next()))
         .with_lease_for(config.lease)
         .with_handler(WorkKind::AGENT, Arc::new(runs), AGENTS_AT_ONCE)
-        .with_handler(WorkKind::INGEST, Arc::new(jobs), JOBS_AT_ONCE);
+        .with_handler(WorkKind::INGEST, Arc::new(jobs), JOBS_AT_ONCE)
+        .with_handler(WorkKind::REEMBED, Arc::new(reembed), 1);
 
     Ok(Parts {
         services,
@@ -124,6 +128,7 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
         embedder,
         chunks,
         ingestor,
+        uploads: Arc::new(Semaphore::new(limits::UPLOADS_AT_ONCE)),
         memory,
         memories,
         info: Arc::new(info),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use operone_core::agent::{AgentSpec, Driver, Grants, Subagent};
+use operone_core::chunk::Collection;
 use operone_core::error::{Error, ErrorKind, Result};
 use operone_core::id::TenantId;
 use operone_core::in_process::ExtractiveModel;
@@ -24,6 +25,25 @@ pub(crate) const DEFAULT: [&str; 3] = ["ai", "rag", "memory"];
 
 /// Every capability of this server.
 const KNOWN: [&str; 6] = ["ai", "db", "fs", "http", "memory", "rag"];
+
+/// What stands before the name of a collection in the capability that grants it to `rag.search`.
+const COLLECTION: &str = "rag:";
+
+/// The collections that `rag.search` may search: the default one by `rag`, and each by `rag:NAME`, in their order.
+fn granted_collections(spec: &AgentSpec) -> Vec<String> {
+    let mut granted: Vec<String> = Vec::new();
+    for capability in &spec.capabilities {
+        let name = match capability.strip_prefix(COLLECTION) {
+            Some(name) => name,
+            None if capability == "rag" => Collection::DEFAULT,
+            None => continue,
+        };
+        if !granted.iter().any(|known| known == name) {
+            granted.push(name.to_owned());
+        }
+    }
+    granted
+}
 
 /// Grants models and tools by capability.
 #[derive(Debug)]
@@ -95,6 +115,9 @@ impl Capabilities {
         if known.contains(&capability) {
             return Ok(());
         }
+        if let Some(name) = capability.strip_prefix(COLLECTION) {
+            return Collection::named(TenantId::local(), name).map(|_| ());
+        }
         let known = known.join(", ");
         let detail = format!("there is no capability '{capability}' here; there are: {known}");
         Err(Error::invalid(detail).with_code("unknown_capability"))
@@ -122,8 +145,9 @@ impl Capabilities {
     /// The granted tools that need what the server holds. An MCP server that cannot be reached grants none.
     pub(crate) async fn tools_of_server(&self, _: &TenantId, spec: &AgentSpec) -> Result<Tools> {
         let mut tools = Tools::new();
-        if spec.grants("rag") {
-            tools.insert(operone_rag::search_tool(Arc::clone(&self.retriever)))?;
+        let collections = granted_collections(spec);
+        if !collections.is_empty() {
+            tools.insert(operone_rag::search_tool(Arc::clone(&self.retriever), collections))?;
         }
         if spec.grants("memory") {
             for tool in operone_memory::tools(&self.memory) {

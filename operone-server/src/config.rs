@@ -14,7 +14,7 @@ use operone_files::Quota;
 use operone_mcp::McpConfig;
 use operone_models::Secret;
 
-use crate::cli::{EvalArguments, IngestArguments, ModelsArguments, QueryArguments};
+use crate::cli::{EvalArguments, IngestArguments, ModelsArguments, QueryArguments, ReembedArguments};
 use crate::mcp;
 
 /// Agents, retrieval and memory over HTTP.
@@ -132,6 +132,8 @@ pub enum Command {
     Models(ModelsArguments),
     /// Finds passages in what was taken in
     Query(QueryArguments),
+    /// Makes vectors anew that come from another embedder
+    Reembed(ReembedArguments),
     /// Drives one run for a server that has started this process
     #[command(hide = true)]
     Worker {

@@ -40,7 +40,9 @@ mod wire;
 pub mod parse;
 
 pub use backends::assemble;
-pub use cli::{EvalArguments, IngestArguments, ModelsArguments, QueryArguments, Task, run_task};
+pub use cli::{
+    EvalArguments, IngestArguments, ModelsArguments, QueryArguments, ReembedArguments, Task, run_task,
+};
 pub use config::{Arguments, Command, Config, DatabaseConfig};
 pub use parts::Parts;
 pub use process::run_worker;

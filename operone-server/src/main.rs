@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Some(Command::Ingest(asked)) => return run(arguments, &Task::Ingest(asked)),
         Some(Command::Models(asked)) => return run(arguments, &Task::Models(asked)),
         Some(Command::Query(asked)) => return run(arguments, &Task::Query(asked)),
+        Some(Command::Reembed(asked)) => return run(arguments, &Task::Reembed(asked)),
         None => Config::new(arguments).and_then(|config| serve_until_stopped(&config)),
     };
     match result {

@@ -13,6 +13,8 @@ use operone_core::work::{Doorbell, Workers};
 use operone_rag::ingest::Ingestor;
 use operone_sqlite::DataFolder;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -35,6 +37,7 @@ pub struct Parts {
     pub(crate) embedder: Arc<dyn Embedder>,
     pub(crate) chunks: Arc<dyn ChunkStore>,
     pub(crate) ingestor: Ingestor,
+    pub(crate) uploads: Arc<Semaphore>,
     pub(crate) memory: Arc<dyn Recall>,
     pub(crate) memories: Arc<dyn MemoryStore>,
     pub(crate) info: Arc<Info>,
@@ -65,6 +68,14 @@ impl Background {
         self.tasks.wait().await;
     }
 
+    /// Runs a task that a request waits for; it goes on when the client leaves.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, JoinError> {
+        self.tasks.spawn_on(task, &self.runtime).await
+    }
+
     /// Runs a task until it ends; it watches `stop` itself.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn_on(task, &self.runtime);
@@ -85,8 +96,17 @@ impl Parts {
                 () = capabilities.mcp().connect() => {}
             }
         });
-        let chunks = Arc::clone(&self.chunks);
+        let (chunks, present) = (Arc::clone(&self.chunks), self.embedder.info().id);
         self.background.spawn(async move {
+            for found in chunks.collections(&TenantId::local()).await.unwrap_or_default() {
+                let (name, stored) = (&found.name, &found.embedder);
+                if *stored != present && Collection::named(TenantId::local(), name.as_str()).is_ok() {
+                    tracing::warn!(
+                        "the collection '{name}' was built with the embedder {stored}, the present one is {present}: \
+                         it is searched by words alone until it is embedded again (operone-server reembed)"
+                    );
+                }
+            }
             let nothing = LexicalQuery { terms: &[], level: Level::default(), filter: None, limit: 1 };
             if let Err(error) = chunks.lexical(&Collection::of(TenantId::local()), nothing).await {
                 tracing::warn!(%error, "the search index was not read yet");

@@ -15,7 +15,7 @@ const SCHEMA: Schema = Schema {
     migrations: &[include_str!("../migrations/embeddings-1.sql")],
     page_size: 4096,
     durable: false,
-    secure_delete: false,
+    secure_delete: true,
 };
 
 /// An embedding cache in one file. Clones share it.
@@ -60,7 +60,7 @@ impl EmbeddingCache for SqliteEmbeddingCache {
             return Ok(());
         }
         let hashes = hashes.to_vec();
-        self.database.write("embeddings.remove", move |db| remove(db, &hashes)).await
+        self.database.write_and_purge("embeddings.remove", move |db| remove(db, &hashes)).await
     }
 }
 

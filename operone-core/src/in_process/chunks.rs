@@ -10,11 +10,11 @@ use super::chunk_index::{
     ChunkIndex, CountedDocument, IndexSource, IndexedDocument, Terms, VectorPlace, VectorSpace,
 };
 use crate::chunk::{
-    Candidate, Chunk, ChunkKey, ChunkStore, ChunkStoreCapabilities, Collection, CompleteQuery, DenseQuery,
-    Document, Generation, LexicalQuery, NewDocument, Scores, StoredChunk,
+    Candidate, Chunk, ChunkKey, ChunkStore, ChunkStoreCapabilities, Collection, CollectionSummary,
+    CompleteQuery, DenseQuery, Document, Generation, LexicalQuery, NewDocument, Scores, StoredChunk,
 };
-use crate::error::Result;
-use crate::id::{DocId, WorkId};
+use crate::error::{Error, Result};
+use crate::id::{DocId, TenantId, WorkId};
 
 /// Keeps collections in memory, each with a [`ChunkIndex`]. Clones share them.
 ///
@@ -52,6 +52,23 @@ impl IndexSource for Stored {
     }
 }
 
+impl Stored {
+    fn summary(&self, name: &str) -> Option<CollectionSummary> {
+        let space = self.space.as_ref().filter(|_| !self.documents.is_empty())?;
+        let mut summary = CollectionSummary::new(name, space.embedder.as_str());
+        summary.documents = self.documents.len() as u64;
+        summary.chunks = self.documents.values().map(|document| document.chunks.len() as u64).sum();
+        summary.dimension = space.dimension;
+        summary.generation = self.generation;
+        Some(summary)
+    }
+}
+
+/// The error of an exchange that came too late.
+fn generation_changed() -> Error {
+    Error::conflict("the collection was changed meanwhile").with_code("generation_changed")
+}
+
 impl InProcessChunkStore {
     fn read<T>(&self, collection: &Collection, read: impl FnOnce(&Stored) -> T) -> T {
         let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
@@ -65,7 +82,7 @@ impl InProcessChunkStore {
 #[async_trait]
 impl ChunkStore for InProcessChunkStore {
     fn capabilities(&self) -> ChunkStoreCapabilities {
-        ChunkStoreCapabilities::default().with_complete(true)
+        ChunkStoreCapabilities::default().with_complete(true).with_exchange(true)
     }
 
     async fn replace(&self, collection: &Collection, mut document: NewDocument) -> Result<Generation> {
@@ -104,6 +121,38 @@ impl ChunkStore for InProcessChunkStore {
 
     async fn generation(&self, collection: &Collection) -> Result<Generation> {
         Ok(self.read(collection, |stored| stored.generation))
+    }
+
+    async fn collections(&self, tenant: &TenantId) -> Result<Vec<CollectionSummary>> {
+        let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
+        let mut summaries: Vec<CollectionSummary> = collections
+            .iter()
+            .filter(|(collection, _)| collection.tenant == *tenant)
+            .filter_map(|(collection, stored)| stored.summary(&collection.name))
+            .collect();
+        summaries.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(summaries)
+    }
+
+    async fn exchange(
+        &self,
+        live: &Collection,
+        other: &Collection,
+        expected: Generation,
+    ) -> Result<Generation> {
+        let mut collections = self.collections.write().unwrap_or_else(PoisonError::into_inner);
+        let generation = |collection| collections.get(collection).map(|stored: &Stored| stored.generation);
+        let present = generation(live).unwrap_or_default();
+        if present != expected {
+            return Err(generation_changed());
+        }
+        let next = Generation(present.max(generation(other).unwrap_or_default()).0 + 1);
+        let mut first = collections.remove(live).unwrap_or_default();
+        let mut second = collections.remove(other).unwrap_or_default();
+        (first.generation, second.generation) = (next, next);
+        collections.insert(live.clone(), second);
+        collections.insert(other.clone(), first);
+        Ok(next)
     }
 
     async fn embedder(&self, collection: &Collection) -> Result<Option<String>> {

@@ -18,6 +18,8 @@ impl WorkKind {
     pub const AGENT: Self = Self(std::borrow::Cow::Borrowed("agent"));
     /// A batch of documents to ingest.
     pub const INGEST: Self = Self(std::borrow::Cow::Borrowed("ingest"));
+    /// A collection whose vectors are made anew by another embedder.
+    pub const REEMBED: Self = Self(std::borrow::Cow::Borrowed("reembed"));
 
     /// A kind by its name.
     pub fn new(name: impl Into<String>) -> Self {

@@ -7,17 +7,17 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use operone_core::chunk::{Collection, Generation};
 use operone_core::filter::Filter;
-use operone_core::retrieve::{Hit, NearDuplicates, RetrieveQuery, SearchMode};
+use operone_core::retrieve::{Hit, NearDuplicates, RetrieveQuery, Retrieved, SearchMode};
 use operone_core::{Error, Result};
 
 /// How long an answer is kept at most.
 const CACHED_FOR: Duration = Duration::from_secs(600);
 
 /// A cache of at most so many bytes, about.
-pub(super) fn answers(bytes: u64) -> Cache<Asked, Arc<Vec<Hit>>> {
+pub(super) fn answers(bytes: u64) -> Cache<Asked, Arc<Retrieved>> {
     Cache::builder()
         .max_capacity(bytes)
-        .weigher(|asked: &Asked, hits: &Arc<Vec<Hit>>| asked.weight().saturating_add(weight(hits)))
+        .weigher(|asked: &Asked, kept: &Arc<Retrieved>| asked.weight().saturating_add(weight(&kept.hits)))
         .eviction_policy(EvictionPolicy::lru())
         .time_to_live(CACHED_FOR)
         .build()

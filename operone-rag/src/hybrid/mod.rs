@@ -14,7 +14,8 @@ use moka::sync::Cache;
 use operone_core::cache::EmbeddingCache;
 use operone_core::chunk::{ChunkKey, ChunkStore};
 use operone_core::embed::Embedder;
-use operone_core::retrieve::{Hit, Passage, Reranker, RetrieveQuery, Retriever, SearchMode};
+use operone_core::error::ErrorReport;
+use operone_core::retrieve::{Hit, Passage, Reranker, RetrieveQuery, Retrieved, Retriever, SearchMode};
 use operone_core::text::{Analyser, min_max};
 use operone_core::{Error, Result};
 
@@ -41,6 +42,8 @@ pub use config::HybridConfig;
 /// - The best candidates are reranked if the query or the configuration says so.
 /// - Answers are kept by query, options, filter and the generation of the collection: one that is out of date is not
 ///   found again. Errors, and answers during which the collection changed, are not kept.
+/// - Where the collection was built with another embedder, words alone are asked and the answer says so; a query for
+///   vectors alone is refused. Vectors of two embedders are never compared.
 /// - Codes: `blank_query`, `invalid_top_k`, `invalid_mmr`, `invalid_context`, `invalid_per_document`,
 ///   `embedder_mismatch`.
 #[derive(Clone, Debug)]
@@ -49,7 +52,7 @@ pub struct HybridRetriever {
     vectors: Vectors,
     reranker: Arc<dyn Reranker>,
     config: HybridConfig,
-    answers: Cache<answers::Asked, Arc<Vec<Hit>>>,
+    answers: Cache<answers::Asked, Arc<Retrieved>>,
 }
 
 impl HybridRetriever {
@@ -90,13 +93,19 @@ impl HybridRetriever {
 
     async fn search(&self, query: &RetrieveQuery) -> Result<Answer> {
         let mode = query.options.mode;
-        let by_vectors =
+        let mut by_vectors =
             mode == SearchMode::Dense || (mode == SearchMode::Hybrid && self.config.dense_weight > 0.0);
         let present = self.vectors.info().id;
+        let mut degraded = None;
         match self.store.embedder(&query.collection).await? {
-            None => return Ok(Answer { hits: Vec::new(), whole: true }),
+            None => return Ok(Answer { hits: Vec::new(), degraded, whole: true }),
             Some(stored) if stored != present && by_vectors => {
-                return Err(embedder_mismatch(&stored, &present));
+                let mismatch = embedder_mismatch(&query.collection, &stored, &present);
+                if mode == SearchMode::Dense {
+                    return Err(mismatch);
+                }
+                by_vectors = false;
+                degraded = Some(mismatch.report());
             }
             Some(_) => {}
         }
@@ -112,7 +121,7 @@ impl HybridRetriever {
         let pool = asked.candidates(self.store.as_ref()).await?;
         let least_cosine = if mode == SearchMode::Dense { -1.0 } else { self.config.least_cosine };
         let ranked = fuse(pool, &self.config, least_cosine);
-        self.shown(query, ranked).await
+        Ok(Answer { degraded, ..self.shown(query, ranked).await? })
     }
 
     /// Reranks, chooses and reads what is shown of the ranked candidates.
@@ -141,7 +150,7 @@ impl HybridRetriever {
                 chosen.into_iter().map(|found| Hit::new(found.chunk, found.score)).collect()
             }
         };
-        Ok(Answer { hits, whole })
+        Ok(Answer { hits, degraded: None, whole })
     }
 
     /// Orders the best candidates anew; their scores stay above those of the rest. Tells whether all were there.
@@ -189,29 +198,43 @@ impl HybridRetriever {
 #[async_trait]
 impl Retriever for HybridRetriever {
     async fn retrieve(&self, query: RetrieveQuery) -> Result<Vec<Hit>> {
+        Ok(self.answer(query).await?.hits)
+    }
+
+    async fn answer(&self, query: RetrieveQuery) -> Result<Retrieved> {
         check(&query)?;
         let generation = self.store.generation(&query.collection).await?;
         let asked = answers::Asked::new(&query, generation)?;
         if !query.fresh
-            && let Some(hits) = self.answers.get(&asked)
+            && let Some(kept) = self.answers.get(&asked)
         {
-            return Ok(hits.as_ref().clone());
+            return Ok(kept.as_ref().clone());
         }
-        let mut answer = self.search(&query).await?;
+        let embedder = self.store.embedder(&query.collection).await?;
+        let mut answer = self.search(&query).await;
+        let mut now = self.store.generation(&query.collection).await?;
+        if now != generation && self.store.embedder(&query.collection).await? != embedder {
+            // Vectors of another embedder came in between: once more, among one kind of them.
+            answer = self.search(&query).await;
+        }
+        let mut answer = answer?;
         if !answer.whole {
             // A document was replaced between its scores and its text: once more, with what is there now.
             answer = self.search(&query).await?;
+            now = self.store.generation(&query.collection).await?;
         }
-        if answer.whole && self.store.generation(&query.collection).await? == generation {
-            self.answers.insert(asked, Arc::new(answer.hits.clone()));
+        let retrieved = Retrieved::new(answer.hits).with_degraded(answer.degraded);
+        if answer.whole && now == generation {
+            self.answers.insert(asked, Arc::new(retrieved.clone()));
         }
-        Ok(answer.hits)
+        Ok(retrieved)
     }
 }
 
 /// Hits, and whether each chunk that was found was still there.
 struct Answer {
     hits: Vec<Hit>,
+    degraded: Option<ErrorReport>,
     whole: bool,
 }
 

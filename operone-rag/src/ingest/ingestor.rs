@@ -1,6 +1,6 @@
 //! One document from its source into a chunk store.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use operone_core::cache::{ContentHash, EmbeddingCache};
@@ -13,18 +13,24 @@ use operone_core::source::{Fetched, Parser, Source};
 use operone_core::text::Analyser;
 use operone_core::{Error, Result};
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 
+use super::meter::{IngestMeter, Stage};
 use super::prepare::{Prepared, prepare};
+use super::turns::{Turn, Turns};
 use super::{DocumentOutcome, DocumentRequest, DocumentStatus};
 use crate::chunk::{CHUNKER_ID, ChunkOptions};
 use crate::parse::DocumentParser;
-use crate::vectors::Vectors;
+use crate::vectors::{BATCH, Vectors};
 
 /// Takes documents into collections. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Ingestor {
-    store: Arc<dyn ChunkStore>,
-    vectors: Vectors,
+    pub(super) store: Arc<dyn ChunkStore>,
+    pub(super) vectors: Vectors,
+    pub(super) turns: Arc<Turns>,
+    pub(super) meter: Arc<IngestMeter>,
+    cancelled: CancellationToken,
     parser: Arc<dyn Parser>,
     parser_id: String,
     sources: BTreeMap<String, Arc<dyn Source>>,
@@ -41,6 +47,9 @@ impl Ingestor {
         Self {
             store,
             vectors: Vectors::new(embedder, cache),
+            turns: Arc::default(),
+            meter: Arc::default(),
+            cancelled: CancellationToken::new(),
             parser,
             parser_id: DocumentParser::ID.into(),
             sources: BTreeMap::new(),
@@ -64,6 +73,21 @@ impl Ingestor {
         self
     }
 
+    /// Counts what is got through with `meter`, of which other clones know nothing.
+    #[must_use]
+    pub fn with_meter(mut self, meter: Arc<IngestMeter>) -> Self {
+        self.meter = meter;
+        self
+    }
+
+    /// Gives documents up when `cancelled` ends, unless they are being stored already: their outcome is a failure with
+    /// code `cancelled`.
+    #[must_use]
+    pub fn with_cancellation(mut self, cancelled: CancellationToken) -> Self {
+        self.cancelled = cancelled;
+        self
+    }
+
     /// The options for a request that names none: what suits the embedder.
     pub fn default_options(&self) -> ChunkOptions {
         ChunkOptions::for_window(self.vectors.info().window)
@@ -78,9 +102,27 @@ impl Ingestor {
     /// - What is compared with the stored version is a hash of the bytes, the metadata, the options and the rules.
     ///   Of a changed document only chunks whose text changed are embedded.
     /// - `job` is stored with the document, so that a job that was cut off learns what is done.
-    /// - A dropped future may leave either version, never a mixture. Two calls for one document at once store one
-    ///   after the other; the last one stays.
+    /// - A dropped future may leave either version, never a mixture. What was embedded is kept, so that the same call
+    ///   again goes on there. Two calls for one document at once come one after the other; the last one stays.
     pub async fn ingest_document(
+        &self,
+        collection: &Collection,
+        request: &DocumentRequest,
+        options: &ChunkOptions,
+        job: Option<(WorkId, u32)>,
+    ) -> Result<DocumentOutcome> {
+        let _turn = self.turn(collection, &request.source).await;
+        self.ingest_in_turn(collection, request, options, job).await
+    }
+
+    /// Keeps others off the document of a source; `None` where the source is none that can be read.
+    pub(super) async fn turn(&self, collection: &Collection, source: &str) -> Option<Turn> {
+        let (_, uri) = self.source(source).ok()?;
+        Some(self.turns.take(&DocId::derive(collection, &uri)).await)
+    }
+
+    /// As [`Ingestor::ingest_document`], for who has the turn.
+    pub(super) async fn ingest_in_turn(
         &self,
         collection: &Collection,
         request: &DocumentRequest,
@@ -92,11 +134,13 @@ impl Ingestor {
             Err(error) => return Ok(DocumentOutcome::failed(&request.source, None, error.report())),
         };
         let id = DocId::derive(collection, &uri);
-        let fetched = match source.fetch(&uri).await {
+        let fetched = self.unless_cancelled(self.meter.time(Stage::Fetch, source.fetch(&uri))).await;
+        let fetched = match fetched {
             Ok(fetched) => fetched,
             Err(error) => return Ok(DocumentOutcome::failed(&request.source, Some(id), error.report())),
         };
-        let outcome = self.ingest_fetched(collection, &uri, fetched, &request.metadata, options, job).await?;
+        let new = Incoming { uri: &uri, fetched, metadata: &request.metadata, options, job };
+        let outcome = self.store_fetched(collection, &id, new).await?;
         Ok(DocumentOutcome { source: request.source.clone(), ..outcome })
     }
 
@@ -112,25 +156,24 @@ impl Ingestor {
         job: Option<(WorkId, u32)>,
     ) -> Result<DocumentOutcome> {
         let id = DocId::derive(collection, uri);
-        match self.take_in(collection, &id, uri, fetched, metadata, options, job).await {
+        let _turn = self.turns.take(&id).await;
+        self.store_fetched(collection, &id, Incoming { uri, fetched, metadata, options, job }).await
+    }
+
+    async fn store_fetched(
+        &self,
+        collection: &Collection,
+        id: &DocId,
+        new: Incoming<'_>,
+    ) -> Result<DocumentOutcome> {
+        let uri = new.uri;
+        match self.take_in(collection, id, new).await {
             Ok(outcome) => Ok(outcome),
             Err(Failure::Store(error)) if error.is_retryable() => Err(error),
             Err(Failure::Store(error) | Failure::Document(error)) => {
-                Ok(DocumentOutcome::failed(uri, Some(id), error.report()))
+                Ok(DocumentOutcome::failed(uri, Some(id.clone()), error.report()))
             }
         }
-    }
-
-    /// Removes a document with its chunks, and the kept vectors of their texts. One that is not there is `NotFound`.
-    /// Another document with the same text has it embedded again when it is ingested the next time.
-    pub async fn remove_document(&self, collection: &Collection, id: &DocId) -> Result<()> {
-        if self.store.document(collection, id).await?.is_none() {
-            return Err(Error::not_found(format!("there is no document {id}")));
-        }
-        let chunks = self.store.document_chunks(collection, id).await?;
-        let hashes: Vec<ContentHash> = chunks.iter().map(|chunk| chunk.hash).collect();
-        self.store.remove(collection, std::slice::from_ref(id)).await?;
-        self.vectors.forget(&hashes).await
     }
 
     /// What a job that was cut off had stored, by the place in the job.
@@ -148,7 +191,7 @@ impl Ingestor {
         Ok(stored)
     }
 
-    fn source(&self, uri: &str) -> Result<(&Arc<dyn Source>, String)> {
+    pub(super) fn source(&self, uri: &str) -> Result<(&Arc<dyn Source>, String)> {
         let scheme = uri.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase()).unwrap_or_default();
         let source = self.sources.get(&scheme).ok_or_else(|| {
             let known: Vec<String> = self.sources.keys().map(|scheme| format!("{scheme}://")).collect();
@@ -158,48 +201,56 @@ impl Ingestor {
         Ok((source, source.normalize(uri)?))
     }
 
-    #[allow(clippy::too_many_arguments, reason = "all of them decide about the document that is stored")]
     async fn take_in(
         &self,
         collection: &Collection,
         id: &DocId,
-        uri: &str,
-        fetched: Fetched,
-        metadata: &Metadata,
-        options: &ChunkOptions,
-        job: Option<(WorkId, u32)>,
+        new: Incoming<'_>,
     ) -> Result<DocumentOutcome, Failure> {
+        let Incoming { uri, fetched, metadata, options, job } = new;
         let own_date = date_of(metadata)?;
+        let embedder = self.vectors.info().id;
+        if let Some(other) = self.store.embedder(collection).await.map_err(Failure::Store)?
+            && other != embedder
+        {
+            return Err(embedder_mismatch(collection, &other, &embedder).into());
+        }
+        self.meter.read(fetched.bytes.len());
         let manifest = self.manifest(&fetched, metadata, options)?;
         let existing = self.store.document(collection, id).await.map_err(Failure::Store)?;
         if let Some(same) = existing.as_ref().filter(|existing| existing.manifest == manifest) {
             return Ok(DocumentOutcome::stored(uri, DocumentStatus::Unchanged, id.clone(), same.chunks));
         }
-        let embedder = self.vectors.info().id;
-        if let Some(other) = self.store.embedder(collection).await.map_err(Failure::Store)?
-            && other != embedder
-        {
-            return Err(embedder_mismatch(&other, &embedder).into());
-        }
         let modified = fetched.modified;
-        let parsed = self.parser.parse(fetched).await?;
+        let parsed = self.unless_cancelled(self.meter.time(Stage::Parse, self.parser.parse(fetched))).await?;
         let mut document = Document::new(id.clone(), uri, parsed.media_type.as_str());
         document.title.clone_from(&parsed.title);
         document.metadata = metadata.clone();
         document.date = own_date.or(parsed.date).or(modified);
         document.manifest = manifest;
-        let mut prepared = prepare(parsed, self.vectors.tokenizer(), *options).await?;
+        let text_bytes = parsed.text.len();
+        let cut = prepare(parsed, self.vectors.tokenizer(), *options);
+        let mut prepared = self.unless_cancelled(self.meter.time(Stage::Chunk, cut)).await?;
+        self.meter.found(text_bytes, prepared.chunks.len());
         let known = match &existing {
             Some(_) => self.store.document_chunks(collection, id).await.map_err(Failure::Store)?,
             None => Vec::new(),
         };
-        self.embed(&mut prepared, known).await?;
-        let count = u32::try_from(prepared.chunks.len()).unwrap_or(u32::MAX);
+        let stale = gone(&known, &prepared.chunks);
+        let embed = self.meter.time(Stage::Embed, self.embed(&mut prepared, known));
+        self.unless_cancelled(embed).await?;
+        let count = prepared.chunks.len();
         let mut new = NewDocument::new(document, prepared.chunks, prepared.terms, embedder);
         if let Some((job, index)) = job {
             new = new.with_job(job, index);
         }
-        self.store.replace(collection, new).await.map_err(Failure::Store)?;
+        let replaced = self.meter.time(Stage::Write, self.store.replace(collection, new)).await;
+        replaced.map_err(Failure::Store)?;
+        self.meter.written(count);
+        if let Err(error) = self.vectors.forget(&stale).await {
+            tracing::warn!(%error, document = %id, "vectors of text that is gone are still kept");
+        }
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
         let status = if existing.is_some() { DocumentStatus::Updated } else { DocumentStatus::Indexed };
         Ok(DocumentOutcome::stored(uri, status, id.clone(), count))
     }
@@ -208,29 +259,44 @@ impl Ingestor {
     async fn embed(&self, prepared: &mut Prepared, known: Vec<Chunk>) -> Result<()> {
         let mut vectors: HashMap<ContentHash, Option<Vec<f32>>> =
             known.into_iter().map(|chunk| (chunk.hash, chunk.vector)).collect();
-        let missing = |chunk: &Chunk| !vectors.contains_key(&chunk.hash);
+        let mut asked = HashSet::new();
         let (hashes, texts): (Vec<ContentHash>, Vec<String>) = prepared
             .chunks
             .iter()
             .zip(&prepared.texts)
-            .filter(|(chunk, _)| missing(chunk))
+            .filter(|(chunk, _)| !vectors.contains_key(&chunk.hash) && asked.insert(chunk.hash))
             .map(|(chunk, text)| (chunk.hash, text.clone()))
             .unzip();
-        vectors.extend(hashes.into_iter().zip(self.vectors.of(&texts).await?));
+        self.meter.embedded(prepared.chunks.len() - texts.len());
+        for (hashes, texts) in hashes.chunks(BATCH).zip(texts.chunks(BATCH)) {
+            vectors.extend(hashes.iter().copied().zip(self.vectors.of(texts).await?));
+            self.meter.embedded(texts.len());
+        }
         for chunk in &mut prepared.chunks {
             chunk.vector = vectors.get(&chunk.hash).cloned().flatten();
         }
         Ok(())
     }
 
-    /// A hash of everything that decides about the stored document, each part with its length.
+    pub(super) async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.cancelled.cancelled() => {
+                Err(Error::conflict("the end of the job was asked for").with_code("cancelled"))
+            }
+            done = work => done,
+        }
+    }
+
+    /// A hash of everything that decides about the stored document but the embedder, which the collection knows; each
+    /// part with its length.
     fn manifest(&self, fetched: &Fetched, metadata: &Metadata, options: &ChunkOptions) -> Result<String> {
         let json = |error: serde_json::Error| {
             Error::internal("metadata cannot be written as JSON").with_source(error)
         };
         let metadata = serde_json::to_vec(metadata).map_err(json)?;
         let options = format!("{}/{}", options.size(), options.overlap());
-        let (embedder, tokenizer) = (self.vectors.info().id, self.vectors.tokenizer().id());
+        let tokenizer = self.vectors.tokenizer().id();
         let mut hash = Sha256::new();
         for part in [
             fetched.bytes.as_slice(),
@@ -241,7 +307,6 @@ impl Ingestor {
             self.parser_id.as_bytes(),
             CHUNKER_ID.as_bytes(),
             Analyser::ID.as_bytes(),
-            embedder.as_bytes(),
             tokenizer.as_bytes(),
         ] {
             hash.update((part.len() as u64).to_le_bytes());
@@ -252,12 +317,29 @@ impl Ingestor {
 }
 
 /// The error of a collection that was built with another embedder.
-pub(crate) fn embedder_mismatch(stored: &str, present: &str) -> Error {
+pub(crate) fn embedder_mismatch(collection: &Collection, stored: &str, present: &str) -> Error {
+    let name = &collection.name;
     Error::conflict(format!(
-        "the collection was built with the embedder {stored}, and the present one is {present}, whose vectors cannot \
-         be compared; ingest the documents again into an empty collection, or go back to {stored}"
+        "the collection '{name}' was built with the embedder {stored}, and the present one is {present}, whose \
+         vectors cannot be compared: embed it again (POST /rag/reembed, or operone-server reembed --collection {name}), \
+         or go back to {stored}; until then it is searched by words alone"
     ))
     .with_code("embedder_mismatch")
+}
+
+/// A document that is to be taken in.
+struct Incoming<'a> {
+    uri: &'a str,
+    fetched: Fetched,
+    metadata: &'a Metadata,
+    options: &'a ChunkOptions,
+    job: Option<(WorkId, u32)>,
+}
+
+/// The hashes that only the earlier version has.
+fn gone(known: &[Chunk], present: &[Chunk]) -> Vec<ContentHash> {
+    let present: HashSet<ContentHash> = present.iter().map(|chunk| chunk.hash).collect();
+    known.iter().map(|chunk| chunk.hash).filter(|hash| !present.contains(hash)).collect()
 }
 
 /// Why a document was not stored.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use operone_core::cache::ContentHash;
-use operone_core::chunk::Chunk;
+use operone_core::chunk::{Chunk, Document};
 use operone_core::embed::Tokenizer;
 use operone_core::source::Parsed;
 use operone_core::text::Analyser;
@@ -64,13 +64,41 @@ pub(super) async fn prepare(
 /// A chunk's text below the document's title and the headings above it: what is embedded, and whose words count.
 fn in_context(parsed: &Parsed, span: &Span, text: &str) -> String {
     let own = parsed.headings.binary_search_by_key(&span.range.start, |heading| heading.start).is_ok();
-    let above = span.heading.len() - usize::from(own && !span.heading.is_empty());
-    let above = span.heading.get(..above).unwrap_or_default();
-    let title = parsed
-        .title
-        .as_ref()
-        .filter(|title| !span.heading.contains(title) && !text.starts_with(title.as_str()));
-    let mut lines: Vec<&str> = title.into_iter().chain(above).map(String::as_str).collect();
+    below(parsed.title.as_deref(), &span.heading, own, text)
+}
+
+/// A text below its title and headings; its `own` heading is in the text itself.
+fn below(title: Option<&str>, headings: &[String], own: bool, text: &str) -> String {
+    let above = headings.len() - usize::from(own && !headings.is_empty());
+    let above = headings.get(..above).unwrap_or_default();
+    let title =
+        title.filter(|title| !headings.iter().any(|heading| heading == title) && !text.starts_with(title));
+    let mut lines: Vec<&str> = title.into_iter().chain(above.iter().map(String::as_str)).collect();
     lines.push(text);
     lines.join("\n")
+}
+
+/// What was embedded for a chunk that is stored: its hash tells whether its last heading is its own. `None` where the
+/// chunk was made by other rules.
+pub(super) fn embedded_text(document: &Document, chunk: &Chunk) -> Option<String> {
+    [false, true]
+        .into_iter()
+        .map(|own| below(document.title.as_deref(), &chunk.heading, own, &chunk.text))
+        .find(|text| ContentHash::of(text) == chunk.hash)
+}
+
+/// The terms of a whole document that is stored.
+pub(super) fn document_terms(document: &Document, chunks: &[Chunk]) -> Vec<String> {
+    let mut text = format!("{}\n", document.title.as_deref().unwrap_or_default());
+    let mut end = 0;
+    for chunk in chunks {
+        if chunk.start > end {
+            // Between two chunks there is white space only.
+            text.push('\n');
+        }
+        let known = usize::try_from(end.saturating_sub(chunk.start)).unwrap_or(usize::MAX);
+        text.push_str(chunk.text.get(known..).unwrap_or_default());
+        end = end.max(chunk.end);
+    }
+    Analyser.terms(&text)
 }

@@ -8,6 +8,8 @@ use operone_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::DocumentRequest;
+#[cfg(doc)]
+use super::Ingestor;
 use crate::chunk::ChunkOptions;
 
 /// The documents of a job, where they go and how they are cut.
@@ -21,11 +23,17 @@ pub struct IngestSpec {
     /// How they are cut; by default what suits the embedder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub options: Option<ChunkOptions>,
+    /// Folders whose documents are removed at the end if their sources are gone, see [`Ingestor::prune`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prune: Vec<String>,
 }
 
 impl IngestSpec {
     /// The most documents of one job.
     pub const MAX_DOCUMENTS: usize = 10_000;
+
+    /// The most folders to prune.
+    pub const MAX_FOLDERS: usize = 100;
 
     /// Documents for a collection, 1 to [`IngestSpec::MAX_DOCUMENTS`]; another number is `Invalid` with code
     /// `no_documents` or `too_many_documents`.
@@ -37,7 +45,9 @@ impl IngestSpec {
                 Err(Error::invalid(format!("a job takes at most {most} documents, not {count}"))
                     .with_code("too_many_documents"))
             }
-            _ => Ok(Self { collection: collection.name.clone(), documents, options: None }),
+            _ => {
+                Ok(Self { collection: collection.name.clone(), documents, options: None, prune: Vec::new() })
+            }
         }
     }
 
@@ -45,6 +55,13 @@ impl IngestSpec {
     #[must_use]
     pub fn with_options(mut self, options: Option<ChunkOptions>) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Sets the folders to prune at the end.
+    #[must_use]
+    pub fn with_prune(mut self, folders: Vec<String>) -> Self {
+        self.prune = folders;
         self
     }
 

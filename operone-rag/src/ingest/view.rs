@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 
 use operone_core::error::ErrorReport;
 use operone_core::id::{TenantId, WorkId};
-use operone_core::journal::{Journal, Page, Status, WorkKind};
+use operone_core::journal::{Journal, Page, Status, Work, WorkKind};
 use operone_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{DocumentOutcome, DocumentStatus, IngestSpec};
+use super::progress::{JobRate, Progress};
+use super::{DocumentOutcome, IngestSpec, ReembedSpec};
 
 /// The kind of event that holds the outcome of one document.
 pub(super) const DOCUMENT: &str = "document";
+
+/// The kind of event that tells of a document that was removed because its source is gone.
+pub(super) const REMOVED: &str = "removed";
 
 /// How many events are read at once.
 const PAGE: usize = 1000;
@@ -48,6 +52,10 @@ pub enum JobStatus {
 pub struct JobView {
     /// The job.
     pub id: WorkId,
+    /// Whether documents are ingested, or a collection is embedded again.
+    pub kind: WorkKind,
+    /// The name of the collection.
+    pub collection: String,
     /// Where it stands.
     pub status: JobStatus,
     /// How many documents it has.
@@ -56,14 +64,24 @@ pub struct JobView {
     pub done: usize,
     /// How many of them failed.
     pub failed: usize,
+    /// How many documents were removed because their sources are gone.
+    pub removed: usize,
+    /// How many chunks the documents have that are done.
+    pub chunks: u64,
+    /// How many chunks its worker has found so far in documents that are new or changed.
+    pub chunks_found: u64,
+    /// How many of them have their vectors.
+    pub chunks_embedded: u64,
+    /// How fast it is; `None` unless it goes on and a document is done.
+    pub rate: Option<JobRate>,
     /// Why the job itself failed.
     pub error: Option<ErrorReport>,
     /// The asked page of its documents in order, pending ones included.
     pub documents: Vec<JobDocument>,
 }
 
-/// An ingest job with its documents after the place `after`, at most `limit` (1 to 1,000). Another tenant's job,
-/// and work of another kind, is `NotFound`.
+/// An ingest job with its documents after the place `after`, at most `limit` (1 to 1,000), or a job that embeds a
+/// collection again, which shows none. Another tenant's job, and work of another kind, is `NotFound`.
 pub async fn job_status(
     journal: &dyn Journal,
     tenant: &TenantId,
@@ -72,10 +90,13 @@ pub async fn job_status(
     limit: usize,
 ) -> Result<JobView> {
     let work = journal.work(tenant, id).await?;
-    if work.new.kind != WorkKind::INGEST {
+    let spec = if work.new.kind == WorkKind::INGEST {
+        IngestSpec::of(&work.new)?
+    } else if work.new.kind == WorkKind::REEMBED {
+        return Ok(JobView::of_reembed(&work, &ReembedSpec::of(&work.new)?));
+    } else {
         return Err(Error::not_found(format!("there is no ingest job {id}")));
-    }
-    let spec = IngestSpec::of(&work.new)?;
+    };
     let first = after.map_or(0, |after| after.saturating_add(1));
     let limit = limit.clamp(1, PAGE);
     // The outcomes are the first events of a job, one for each document in order.
@@ -90,60 +111,76 @@ pub async fn job_status(
         let pending = || DocumentOutcome::pending(&request.source);
         JobDocument { index, outcome: outcomes.remove(&index).unwrap_or_else(pending) }
     });
-    let progress =
-        work.snapshot.as_ref().and_then(|snapshot| Progress::deserialize(snapshot).ok()).unwrap_or_default();
-    Ok(JobView {
-        documents: documents.collect(),
-        id: work.new.id,
-        status: match work.status {
-            Status::Completed => JobStatus::Completed,
-            Status::Cancelled => JobStatus::Cancelled,
-            status if status.is_terminal() => JobStatus::Failed,
-            _ => JobStatus::Processing,
-        },
-        count: spec.documents.len(),
-        done: progress.done,
-        failed: progress.failed,
-        error: work.outcome.and_then(|outcome| outcome.error),
-    })
+    let view = JobView::of(&work, &spec.collection, spec.documents.len());
+    Ok(JobView { documents: documents.collect(), ..view })
 }
 
-/// The snapshot of a job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Progress {
-    pub(super) done: usize,
-    pub(super) failed: usize,
-}
-
-impl Progress {
-    pub(super) fn of<'a>(outcomes: impl Iterator<Item = &'a DocumentStatus>) -> Self {
-        outcomes.fold(Self::default(), |progress, status| Self {
-            done: progress.done + 1,
-            failed: progress.failed + usize::from(*status == DocumentStatus::Failed),
-        })
+impl JobView {
+    fn of(work: &Work, collection: &str, count: usize) -> Self {
+        let snapshot = work.snapshot.as_ref();
+        let progress = snapshot.and_then(|snapshot| Progress::deserialize(snapshot).ok()).unwrap_or_default();
+        Self {
+            id: work.new.id.clone(),
+            kind: work.new.kind.clone(),
+            collection: collection.to_owned(),
+            status: match work.status {
+                Status::Completed => JobStatus::Completed,
+                Status::Cancelled => JobStatus::Cancelled,
+                status if status.is_terminal() => JobStatus::Failed,
+                _ => JobStatus::Processing,
+            },
+            count,
+            done: progress.done,
+            failed: progress.failed,
+            removed: progress.removed,
+            chunks: progress.chunks,
+            chunks_found: progress.chunks_found,
+            chunks_embedded: progress.chunks_embedded,
+            rate: progress.rate(count).filter(|_| !work.status.is_terminal()),
+            error: work.outcome.as_ref().and_then(|outcome| outcome.error.clone()),
+            documents: Vec::new(),
+        }
     }
 
-    pub(super) fn count(&mut self, outcome: &DocumentOutcome) {
-        self.done += 1;
-        self.failed += usize::from(outcome.is_failed());
+    /// Documents may have come or gone since the job was asked for.
+    fn of_reembed(work: &Work, spec: &ReembedSpec) -> Self {
+        let view = Self::of(work, &spec.collection, spec.documents);
+        let count = if work.status == Status::Completed { view.done } else { view.count.max(view.done) };
+        Self { count, ..view }
     }
 }
 
-/// The documents of a job whose outcomes are in the journal, by their places.
-pub(super) async fn journalled(journal: &dyn Journal, id: &WorkId) -> Result<BTreeMap<u32, DocumentStatus>> {
-    let mut done = BTreeMap::new();
+/// What the journal has of a job.
+#[derive(Debug, Default)]
+pub(super) struct Journalled {
+    /// For each document that is done, in order: whether it failed, and its chunks.
+    pub(super) documents: Vec<(bool, u32)>,
+    /// How many documents were removed.
+    pub(super) removed: usize,
+}
+
+/// Reads what the journal has of a job.
+pub(super) async fn journalled(journal: &dyn Journal, id: &WorkId) -> Result<Journalled> {
+    let mut found = Journalled::default();
     let mut after = 0;
     loop {
         let events = journal.events(id, after, Page::of(PAGE)).await?;
-        let Some(last) = events.last() else { return Ok(done) };
+        let Some(last) = events.last() else { return Ok(found) };
         after = last.seq;
-        for event in events.into_iter().filter(|event| event.event.kind == DOCUMENT) {
-            let document = JobDocument::deserialize(&event.event.payload).map_err(|error| {
-                Error::internal("an event of the job cannot be read")
-                    .with_code("invalid_event")
-                    .with_source(error)
-            })?;
-            done.insert(document.index, document.outcome.status);
+        for event in events {
+            match event.event.kind.as_str() {
+                DOCUMENT => {
+                    let outcome = JobDocument::deserialize(&event.event.payload).map_err(|error| {
+                        Error::internal("an event of the job cannot be read")
+                            .with_code("invalid_event")
+                            .with_source(error)
+                    })?;
+                    let outcome = outcome.outcome;
+                    found.documents.push((outcome.is_failed(), outcome.chunks.unwrap_or(0)));
+                }
+                REMOVED => found.removed += 1,
+                _ => {}
+            }
         }
     }
 }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use operone_core::chunk::{
-    Candidate, Chunk, ChunkKey, ChunkStore, ChunkStoreCapabilities, Collection, CompleteQuery, DenseQuery,
-    Document, Generation, LexicalQuery, NewDocument, Scores, StoredChunk,
+    Candidate, Chunk, ChunkKey, ChunkStore, ChunkStoreCapabilities, Collection, CollectionSummary,
+    CompleteQuery, DenseQuery, Document, Generation, LexicalQuery, NewDocument, Scores, StoredChunk,
 };
 use operone_core::clock::{Period, Timestamp};
 use operone_core::embed::{Embedder, EmbedderInfo, Tokenizer};
@@ -97,12 +97,26 @@ pub(crate) struct Counting {
     pub(crate) window: usize,
     pub(crate) texts: Mutex<Vec<String>>,
     pub(crate) faults: Faults,
+    /// After so many calls none is answered any more.
+    pub(crate) calls: AtomicUsize,
 }
 
 impl Counting {
     pub(crate) fn new(id: &str) -> Self {
-        let inner = HashingEmbedder::new(256);
-        Self { inner, id: id.into(), window: 8192, texts: Mutex::default(), faults: Faults::default() }
+        Self::of_dimension(id, 256)
+    }
+
+    /// Vectors of another dimension cannot be compared with those of others unnoticed.
+    pub(crate) fn of_dimension(id: &str, dimension: usize) -> Self {
+        let inner = HashingEmbedder::new(dimension);
+        Self {
+            inner,
+            id: id.into(),
+            window: 8192,
+            texts: Mutex::default(),
+            faults: Faults::default(),
+            calls: AtomicUsize::new(usize::MAX),
+        }
     }
 
     pub(crate) fn take(&self) -> Vec<String> {
@@ -113,7 +127,7 @@ impl Counting {
 #[async_trait]
 impl Embedder for Counting {
     fn info(&self) -> EmbedderInfo {
-        EmbedderInfo::new(self.id.as_str(), 256, self.window)
+        EmbedderInfo::new(self.id.as_str(), self.inner.info().dimension, self.window)
     }
 
     fn tokenizer(&self) -> Arc<dyn Tokenizer> {
@@ -123,6 +137,10 @@ impl Embedder for Counting {
     async fn embed(&self, texts: &[String]) -> Result<Vec<Option<Vec<f32>>>> {
         self.faults.check()?;
         assert!(texts.len() <= 64);
+        let one_less = |left: usize| left.checked_sub(1);
+        if self.calls.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_err() {
+            std::future::pending::<()>().await;
+        }
         self.texts.lock().unwrap().extend(texts.iter().cloned());
         self.inner.embed(texts).await
     }
@@ -154,6 +172,19 @@ impl ChunkStore for Observed {
 
     async fn generation(&self, collection: &Collection) -> Result<Generation> {
         self.inner.generation(collection).await
+    }
+
+    async fn collections(&self, tenant: &TenantId) -> Result<Vec<CollectionSummary>> {
+        self.inner.collections(tenant).await
+    }
+
+    async fn exchange(
+        &self,
+        live: &Collection,
+        other: &Collection,
+        expected: Generation,
+    ) -> Result<Generation> {
+        self.inner.exchange(live, other, expected).await
     }
 
     async fn embedder(&self, collection: &Collection) -> Result<Option<String>> {

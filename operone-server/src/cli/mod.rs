@@ -1,4 +1,4 @@
-//! The commands that do one thing and end: evaluate retrieval, ingest, query.
+//! The commands that do one thing and end: evaluate retrieval, ingest, query, embed again.
 
 mod client;
 mod eval;
@@ -7,6 +7,7 @@ mod models;
 mod place;
 mod progress;
 mod query;
+mod reembed;
 mod sources;
 
 use std::io::Write;
@@ -23,6 +24,7 @@ pub use models::ModelsArguments;
 #[cfg(feature = "local-models")]
 pub(crate) use models::model_folder;
 pub use query::QueryArguments;
+pub use reembed::ReembedArguments;
 
 /// A command that does one thing and ends.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub enum Task {
     Models(ModelsArguments),
     /// Finds passages.
     Query(QueryArguments),
+    /// Makes vectors anew.
+    Reembed(ReembedArguments),
 }
 
 /// Does the task and gives the code to exit with: 1 where nothing that was asked for could be done.
@@ -48,6 +52,7 @@ pub fn run_task(config: &Config, task: &Task) -> Result<ExitCode> {
             Task::Ingest(arguments) => ingest::ingest(config, arguments).await,
             Task::Models(arguments) => models::models(config, arguments).await,
             Task::Query(arguments) => query::query(config, arguments).await,
+            Task::Reembed(arguments) => reembed::reembed(config, arguments).await,
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));

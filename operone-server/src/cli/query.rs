@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use operone_core::chunk::Collection;
 use operone_core::error::{Error, Result};
 use operone_core::id::TenantId;
 use serde::Deserialize;
@@ -12,7 +11,7 @@ use serde_json::{Value, json};
 use super::place::Place;
 use super::{print, print_json, wrong};
 use crate::config::Config;
-use crate::wire::rag::{HitView, RagQuery, RagResults};
+use crate::wire::rag::{RagQuery, RagResults};
 
 /// What to look for, and how.
 #[derive(Debug, clap::Args)]
@@ -20,6 +19,10 @@ pub struct QueryArguments {
     /// What to look for, in words
     #[arg(required = true, value_name = "TEXT")]
     text: Vec<String>,
+
+    /// The collection to look in [default: default]
+    #[arg(long, value_name = "NAME")]
+    collection: Option<String>,
 
     /// The most passages
     #[arg(long, short = 'k', default_value_t = 5)]
@@ -63,6 +66,7 @@ impl QueryArguments {
             None => json!({}),
         };
         Ok(json!({
+            "collection": self.collection,
             "query": self.text.join(" "),
             "top_k": self.top_k,
             "mode": self.mode,
@@ -79,15 +83,13 @@ pub(super) async fn query(config: &Config, arguments: &QueryArguments) -> Result
     let body = arguments.body()?;
     let parsed = RagQuery::deserialize(&body)
         .map_err(|error| wrong(format!("the query is not understood: {error}")))?;
-    let query =
-        parsed.into_query(Collection::of(TenantId::local())).map_err(|error| wrong(error.detail()))?;
+    let query = parsed.into_query(TenantId::local()).map_err(|error| wrong(error.detail()))?;
     let answer = match Place::find(config).await? {
         Place::Server(client) => client.post("/rag/query", &body).await?,
         Place::Folder(parts) => {
             let begun = Instant::now();
-            let hits = parts.retriever.retrieve(query).await?;
-            let latency_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let results = RagResults { results: hits.into_iter().map(HitView::new).collect(), latency_ms };
+            let found = parts.retriever.answer(query).await?;
+            let results = RagResults::new(found, begun.elapsed());
             serde_json::to_value(results)
                 .map_err(|error| Error::internal("the answer cannot be written as JSON").with_source(error))?
         }
@@ -104,6 +106,9 @@ fn show(answer: &Value) {
     let results = answer["results"].as_array().map(Vec::as_slice).unwrap_or_default();
     if results.is_empty() {
         print("nothing found");
+    }
+    if let Some(reason) = answer["degraded"]["detail"].as_str() {
+        eprintln!("operone-server: by words alone: {reason}");
     }
     for (number, hit) in (1..).zip(results) {
         let source = &hit["source"];

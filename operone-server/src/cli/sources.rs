@@ -31,6 +31,18 @@ pub(super) fn sources(arguments: &[String]) -> Result<Vec<String>> {
     Ok(sources)
 }
 
+/// The URLs of the folders among the arguments.
+pub(super) fn folders(arguments: &[String]) -> Result<Vec<String>> {
+    let mut folders = Vec::new();
+    for argument in arguments.iter().filter(|argument| !argument.contains("://")) {
+        let path = std::path::absolute(argument).map_err(unreadable(Path::new(argument)))?;
+        if path.is_dir() {
+            folders.push(file_url(&path));
+        }
+    }
+    Ok(folders)
+}
+
 fn files(folder: &Path, found: &mut Vec<String>) -> Result<()> {
     let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())

@@ -8,6 +8,9 @@ mod memory;
 mod openai;
 mod operations;
 mod rag;
+mod rag_documents;
+mod rag_jobs;
+mod rag_uploads;
 mod runs;
 mod steps;
 mod tools;
@@ -17,7 +20,7 @@ pub(crate) use rag::chunk_options;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{delete, get, post};
+use axum::routing::{get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
@@ -49,6 +52,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/agents/{agent_id}/start", post(runs::start))
         .route("/agents/{agent_id}/resume", post(runs::resume))
         .route("/tools/invoke", post(tools::invoke))
+        .route("/rag/reembed", post(rag_jobs::reembed))
         .route_layer(repeatable);
     let others = Router::new()
         .merge(created)
@@ -60,10 +64,16 @@ pub fn router(parts: Parts) -> Router {
         .route("/approvals", get(approvals::list))
         .route("/approvals/{approval_id}", post(approvals::decide))
         .route("/rag/query", post(rag::query))
-        .route("/rag/documents", get(rag::documents))
-        .route("/rag/documents/{doc_id}", delete(rag::remove_document))
-        .route("/rag/jobs/{job_id}", get(rag::job))
-        .route("/rag/jobs/{job_id}/cancel", post(rag::cancel))
+        .route("/rag/documents", get(rag_documents::list))
+        .route("/rag/documents/{doc_id}", get(rag_documents::show).delete(rag_documents::remove))
+        .route("/rag/collections", get(rag_documents::collections))
+        .route(
+            "/rag/collections/{name}",
+            get(rag_documents::show_collection).delete(rag_documents::remove_collection),
+        )
+        .route("/rag/jobs/{job_id}", get(rag_jobs::job))
+        .route("/rag/jobs/{job_id}/events", get(rag_jobs::events))
+        .route("/rag/jobs/{job_id}/cancel", post(rag_jobs::cancel))
         .route("/memory", get(memory::read))
         .route("/memory/{memory_id}", get(memory::show).delete(memory::erase))
         .route("/memory/search", post(memory::search))
@@ -75,7 +85,11 @@ pub fn router(parts: Parts) -> Router {
         .route("/info", get(operations::info))
         .layer(DefaultBodyLimit::max(limits::BODY))
         .layer(RequestBodyLimitLayer::new(limits::BODY));
-    surround(bulk.merge(others).with_state(parts.clone()), &parts)
+    let uploads = Router::new()
+        .route("/rag/documents", put(rag_uploads::put_named))
+        .route("/rag/documents/{doc_id}", put(rag_uploads::put))
+        .layer(DefaultBodyLimit::max(limits::UPLOAD));
+    surround(bulk.merge(uploads).merge(others).with_state(parts.clone()), &parts)
 }
 
 /// The internal routes, for a listener of their own where `token` is given: requests then carry it as bearer.

@@ -21,9 +21,6 @@ use crate::wire::openai::{
     AnswerHead, ChatRequest, EmbeddingRequest, embeddings_body, language_model_body, model_body,
 };
 
-/// What can be looked up before the model is asked: the capability, and the tool that is called.
-const LOOKUPS: [(&str, &str); 2] = [("rag", "rag.search"), ("memory", "memory.read")];
-
 /// The most characters of a question that are looked up.
 const QUESTION: usize = 2_000;
 
@@ -119,18 +116,23 @@ async fn look_up(
     let spec = AgentSpec::new("", capabilities.to_vec());
     let mut found = Map::new();
     for (place, capability) in capabilities.iter().enumerate() {
-        let Some((_, name)) = LOOKUPS.iter().find(|(known, _)| known == capability) else {
-            let pointer = format!("/operone/capabilities/{place}");
-            let detail = "what can be looked up is 'rag' and 'memory'";
-            return Err(ApiError::invalid(vec![FieldError::new(pointer, detail)]));
+        let (name, input) = match (capability.as_str(), capability.strip_prefix("rag:")) {
+            ("rag", _) => ("rag.search", json!({"query": question})),
+            ("memory", _) => ("memory.read", json!({"query": question})),
+            (_, Some(collection)) => ("rag.search", json!({"query": question, "collection": collection})),
+            _ => {
+                let pointer = format!("/operone/capabilities/{place}");
+                let detail = "what can be looked up is 'rag', 'rag:<collection>' and 'memory'";
+                return Err(ApiError::invalid(vec![FieldError::new(pointer, detail)]));
+            }
         };
         let tools = parts.capabilities.tools(&tenant, &spec).await?;
         let Some(tool) = tools.get(name) else { continue };
-        let output = tool.call(&ToolContext::new(tenant.clone()), json!({"query": question})).await?;
+        let output = tool.call(&ToolContext::new(tenant.clone()), input).await?;
         if is_language_model {
             add_to_system(request, &format!("{name} found for the user's last message: {output}"));
         } else {
-            let (call_id, name) = ((*capability).clone(), (*name).to_owned());
+            let (call_id, name) = (capability.clone(), name.to_owned());
             request.messages.push(Message::Tool { call_id, name, content: output.to_string() });
         }
         found.insert(capability.clone(), output);

@@ -1,28 +1,21 @@
-//! Retrieval: ingest a batch in the background, look at the job, query.
+//! Retrieval: ingest a batch in the background, query.
 
 use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
-use operone_core::chunk::Collection;
-use operone_core::id::{DocId, WorkId};
-use operone_core::journal::{Status, WorkKind};
+use operone_core::id::WorkId;
+use operone_core::journal::NewWork;
 use operone_core::{Error, ErrorKind};
 use operone_rag::chunk::ChunkOptions;
-use operone_rag::ingest::{DocumentRequest, IngestSpec, job_status};
-use serde::Deserialize;
+use operone_rag::ingest::{DocumentRequest, IngestSpec};
 
-use super::runs::cancel_work;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{Body, Id, Params, Tenant};
+use crate::extract::{Body, Tenant};
 use crate::idempotency::RequestIds;
-use crate::limits;
 use crate::parts::Parts;
-use crate::wire::rag::{
-    DocumentView, Documents, HitView, IngestBatch, IngestOptions, IngestStarted, JobCancelled, JobView,
-    RagQuery, RagResults,
-};
+use crate::wire::rag::{IngestBatch, IngestOptions, IngestStarted, RagQuery, RagResults, collection};
 
 pub(super) async fn ingest_batch(
     State(parts): State<Parts>,
@@ -34,21 +27,35 @@ pub(super) async fn ingest_batch(
     let documents = body.documents.into_iter();
     let documents =
         documents.map(|document| DocumentRequest::new(document.source).with_metadata(document.metadata));
-    let spec = IngestSpec::new(&Collection::of(tenant.clone()), documents.collect())
+    let collection =
+        collection(tenant.clone(), body.collection).map_err(|error| ApiError::at("/collection", &error))?;
+    let folders = body.options.prune;
+    if folders.len() > IngestSpec::MAX_FOLDERS {
+        let detail = format!("a job prunes at most {} folders", IngestSpec::MAX_FOLDERS);
+        return Err(ApiError::at("/options/prune", &Error::invalid(detail).with_code("too_many_folders")));
+    }
+    let spec = IngestSpec::new(&collection, documents.collect())
         .map_err(|error| ApiError::at("/documents", &error))?
-        .with_options(options);
+        .with_options(options)
+        .with_prune(folders);
     let count = spec.documents.len();
     let id = WorkId::job(ids.next(parts.ids.as_ref()));
+    let work = spec.into_work(id.clone(), tenant, parts.services.clock.now())?;
+    enqueue_job(&parts, &ids, work).await?;
+    Ok((StatusCode::ACCEPTED, Json(IngestStarted { job_id: id.to_string(), status: "processing", count })))
+}
+
+/// Queues a job, unless an earlier try of the same request has queued it.
+pub(super) async fn enqueue_job(parts: &Parts, ids: &RequestIds, work: NewWork) -> ApiResult<()> {
     let journal = &parts.services.journal;
-    let work = spec.into_work(id.clone(), tenant.clone(), parts.services.clock.now())?;
-    if let Err(error) = journal.enqueue(work).await {
-        // An earlier try of the same request may have queued the job.
-        if !ids.may_repeat() || journal.work(&tenant, &id).await.is_err() {
-            return Err(error.into());
-        }
+    let (tenant, id) = (work.tenant.clone(), work.id.clone());
+    if let Err(error) = journal.enqueue(work).await
+        && (!ids.may_repeat() || journal.work(&tenant, &id).await.is_err())
+    {
+        return Err(error.into());
     }
     parts.doorbell.ring();
-    Ok((StatusCode::ACCEPTED, Json(IngestStarted { job_id: id.to_string(), status: "processing", count })))
+    Ok(())
 }
 
 /// What was asked for; the rest is what suits the embedder. An overlap that was not asked for gives way to a small size.
@@ -65,65 +72,6 @@ pub(crate) fn chunk_options(
     ChunkOptions::new(size, overlap).map(Some)
 }
 
-#[derive(Deserialize)]
-pub(super) struct Page {
-    after: Option<u32>,
-    limit: Option<usize>,
-}
-
-pub(super) async fn job(
-    State(parts): State<Parts>,
-    Tenant(tenant): Tenant,
-    Id(job_id): Id<WorkId>,
-    Params(Page { after, limit }): Params<Page>,
-) -> ApiResult<Json<JobView>> {
-    let limit = limits::rows(limit, limits::JOB_PAGE);
-    let job = job_status(parts.services.journal.as_ref(), &tenant, &job_id, after, limit).await?;
-    Ok(Json(JobView::new(job)))
-}
-
-pub(super) async fn cancel(
-    State(parts): State<Parts>,
-    Tenant(tenant): Tenant,
-    Id(job_id): Id<WorkId>,
-) -> ApiResult<(StatusCode, Json<JobCancelled>)> {
-    let work = parts.services.journal.work(&tenant, &job_id).await?;
-    if work.new.kind != WorkKind::INGEST {
-        return Err(Error::not_found("there is no such job").into());
-    }
-    let status = match cancel_work(&parts, &tenant, &job_id).await? {
-        Status::Queued | Status::Running => "processing",
-        ended => ended.as_str(),
-    };
-    Ok((StatusCode::ACCEPTED, Json(JobCancelled { job_id: job_id.to_string(), status })))
-}
-
-#[derive(Deserialize)]
-pub(super) struct DocumentPage {
-    after: Option<DocId>,
-    limit: Option<usize>,
-}
-
-pub(super) async fn documents(
-    State(parts): State<Parts>,
-    Tenant(tenant): Tenant,
-    Params(DocumentPage { after, limit }): Params<DocumentPage>,
-) -> ApiResult<Json<Documents>> {
-    let limit = limits::rows(limit, limits::PAGE);
-    let documents = parts.chunks.documents(&Collection::of(tenant), after.as_ref(), limit).await?;
-    let next = documents.last().filter(|_| documents.len() == limit).map(|document| document.id.to_string());
-    Ok(Json(Documents { documents: documents.into_iter().map(DocumentView::new).collect(), next }))
-}
-
-pub(super) async fn remove_document(
-    State(parts): State<Parts>,
-    Tenant(tenant): Tenant,
-    Id(doc_id): Id<DocId>,
-) -> ApiResult<StatusCode> {
-    parts.ingestor.remove_document(&Collection::of(tenant), &doc_id).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
 pub(super) async fn query(
     State(parts): State<Parts>,
     Tenant(tenant): Tenant,
@@ -131,15 +79,14 @@ pub(super) async fn query(
     Body(body): Body<RagQuery>,
 ) -> ApiResult<Json<RagResults>> {
     let begun = Instant::now();
-    let query = body.into_query(Collection::of(tenant))?;
+    let query = body.into_query(tenant)?;
     let cache_control = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok());
     let query = query.with_fresh(cache_control.is_some_and(|value| value.contains("no-cache")));
-    let hits = parts.retriever.retrieve(query).await.map_err(|error| match error.kind() {
+    let found = parts.retriever.answer(query).await.map_err(|error| match error.kind() {
         ErrorKind::Invalid => ApiError::at(pointer_of(error.code()), &error),
         _ => error.into(),
     })?;
-    let latency_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(Json(RagResults { results: hits.into_iter().map(HitView::new).collect(), latency_ms }))
+    Ok(Json(RagResults::new(found, begun.elapsed())))
 }
 
 /// The part of a query's body that an error is about.

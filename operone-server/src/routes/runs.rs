@@ -282,7 +282,7 @@ pub(super) async fn events(
     Ok(stream_run(&parts, &agent_id, work.new.id, cursor, None))
 }
 
-fn unknown_cursor(detail: &str) -> ApiError {
+pub(super) fn unknown_cursor(detail: &str) -> ApiError {
     ApiError::new(StatusCode::GONE, "unknown_event_id", format!("{detail}: read the run from its begin"))
 }
 

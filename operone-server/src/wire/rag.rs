@@ -1,12 +1,14 @@
 //! Ingest and retrieval on the wire.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use operone_core::chunk::{Collection, Document};
+use operone_core::chunk::{Collection, CollectionSummary, Document};
 use operone_core::clock::Timestamp;
 use operone_core::filter::{DateRange, Filter};
+use operone_core::id::TenantId;
 use operone_core::metadata::{Metadata, MetadataValue};
-use operone_core::retrieve::{Hit, NearDuplicates, RetrieveOptions, RetrieveQuery, SearchMode};
+use operone_core::retrieve::{Hit, NearDuplicates, RetrieveOptions, RetrieveQuery, Retrieved, SearchMode};
 use operone_rag::ingest::{self, DocumentOutcome, DocumentStatus, JobStatus};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,7 @@ use crate::error::{ApiError, ApiResult};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct IngestBatch {
+    pub(crate) collection: Option<String>,
     pub(crate) documents: Vec<IngestDocument>,
     #[serde(default)]
     pub(crate) options: IngestOptions,
@@ -34,6 +37,9 @@ pub(crate) struct IngestDocument {
 pub(crate) struct IngestOptions {
     pub(crate) chunk_size: Option<usize>,
     pub(crate) overlap: Option<usize>,
+    /// Folders whose documents go if their sources are gone.
+    #[serde(default)]
+    pub(crate) prune: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -47,10 +53,22 @@ pub(crate) struct IngestStarted {
 #[derive(Serialize)]
 pub(crate) struct JobView {
     job_id: String,
+    kind: String,
+    collection: String,
     status: JobStatus,
     count: usize,
     done: usize,
     failed: usize,
+    removed: usize,
+    chunks: u64,
+    chunks_found: u64,
+    chunks_embedded: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    documents_per_second: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chunks_per_second: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eta_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorView>,
     documents: Vec<JobDocument>,
@@ -91,10 +109,19 @@ impl JobView {
             .map(|ingest::JobDocument { index, outcome, .. }| JobDocument::new(index, outcome));
         Self {
             job_id: job.id.to_string(),
+            kind: job.kind.as_str().to_owned(),
+            collection: job.collection,
             status: job.status,
             count: job.count,
             done: job.done,
             failed: job.failed,
+            removed: job.removed,
+            chunks: job.chunks,
+            chunks_found: job.chunks_found,
+            chunks_embedded: job.chunks_embedded,
+            documents_per_second: job.rate.map(|rate| rate.documents_per_second),
+            chunks_per_second: job.rate.map(|rate| rate.chunks_per_second),
+            eta_seconds: job.rate.map(|rate| rate.eta_seconds),
             error: job.error.map(ErrorView::new),
             documents: documents.collect(),
         }
@@ -136,6 +163,52 @@ impl DocumentView {
 }
 
 #[derive(Serialize)]
+pub(crate) struct Collections {
+    pub(crate) collections: Vec<CollectionView>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct CollectionView {
+    name: String,
+    documents: u64,
+    chunks: u64,
+    embedder: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimension: Option<usize>,
+    generation: u64,
+    needs_reembed: bool,
+}
+
+impl CollectionView {
+    /// What a collection holds, and whether its vectors come from another embedder than the `present` one.
+    pub(crate) fn new(summary: CollectionSummary, present: &str) -> Self {
+        Self {
+            needs_reembed: summary.embedder != present,
+            name: summary.name,
+            documents: summary.documents,
+            chunks: summary.chunks,
+            embedder: summary.embedder,
+            dimension: summary.dimension,
+            generation: summary.generation.0,
+        }
+    }
+}
+
+/// A document that was uploaded.
+#[derive(Serialize)]
+pub(crate) struct Uploaded {
+    pub(crate) doc_id: String,
+    pub(crate) status: DocumentStatus,
+    pub(crate) chunks: u32,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reembed {
+    pub(crate) collection: Option<String>,
+}
+
+#[derive(Serialize)]
 pub(crate) struct JobCancelled {
     pub(crate) job_id: String,
     pub(crate) status: &'static str,
@@ -144,6 +217,7 @@ pub(crate) struct JobCancelled {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RagQuery {
+    pub(crate) collection: Option<String>,
     pub(crate) query: String,
     pub(crate) top_k: Option<usize>,
     #[serde(default)]
@@ -159,7 +233,9 @@ pub(crate) struct RagQuery {
 }
 
 impl RagQuery {
-    pub(crate) fn into_query(self, collection: Collection) -> ApiResult<RetrieveQuery> {
+    pub(crate) fn into_query(self, tenant: TenantId) -> ApiResult<RetrieveQuery> {
+        let collection =
+            collection(tenant, self.collection).map_err(|error| ApiError::at("/collection", &error))?;
         let options = RetrieveOptions::default()
             .with_mode(self.mode)
             .with_rerank(self.rerank)
@@ -174,6 +250,14 @@ impl RagQuery {
             query = query.with_top_k(top_k);
         }
         Ok(query)
+    }
+}
+
+/// The collection of a name, or the default one.
+pub(crate) fn collection(tenant: TenantId, name: Option<String>) -> operone_core::Result<Collection> {
+    match name {
+        Some(name) => Collection::named(tenant, name),
+        None => Ok(Collection::of(tenant)),
     }
 }
 
@@ -205,8 +289,20 @@ impl Filters {
 
 #[derive(Serialize)]
 pub(crate) struct RagResults {
-    pub(crate) results: Vec<HitView>,
-    pub(crate) latency_ms: u64,
+    results: Vec<HitView>,
+    latency_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<ErrorView>,
+}
+
+impl RagResults {
+    pub(crate) fn new(found: Retrieved, latency: Duration) -> Self {
+        Self {
+            results: found.hits.into_iter().map(HitView::new).collect(),
+            latency_ms: u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
+            degraded: found.degraded.map(ErrorView::new),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -232,7 +328,7 @@ struct SourceView {
 }
 
 impl HitView {
-    pub(crate) fn new(hit: Hit) -> Self {
+    fn new(hit: Hit) -> Self {
         let Hit { content, score, source, .. } = hit;
         let source = SourceView {
             doc_id: source.doc_id,

@@ -3,11 +3,13 @@
 
 mod agents;
 mod approvals;
+mod collections;
 mod commands;
 mod control;
 mod crash;
 mod database;
 mod events;
+mod ingest_in_files;
 mod mcp;
 mod memory;
 mod models;
@@ -15,7 +17,9 @@ mod openai;
 mod operations;
 mod problems;
 mod rag;
+mod rag_jobs;
 mod readme;
 mod slow_readers;
 mod support;
+mod uploads;
 mod workers;

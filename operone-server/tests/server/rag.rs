@@ -110,7 +110,10 @@ fn a_second_ingest_is_unchanged_and_a_changed_file_is_replaced() {
     let find = |query: &str| server.post("/rag/query", json!({"query": query})).json()["results"].clone();
     assert_eq!(status(server.ingest(&[&path])), "indexed");
     let first = find("When is the meeting?");
+    let written = || server.get("/rag/collections/default").json()["generation"].clone();
+    let before = written();
     assert_eq!(status(server.ingest(&[&path])), "unchanged");
+    assert_eq!(written(), before, "nothing is written");
     assert_eq!(find("When is the meeting?"), first);
     file(data.path(), "note.txt", "The meeting is on Friday.");
     assert_eq!(status(server.ingest(&[&path])), "updated");

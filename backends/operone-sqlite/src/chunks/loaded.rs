@@ -23,6 +23,12 @@ const BATCH: usize = 32;
 const BATCHES_AHEAD: usize = 4;
 /// So few changed documents are made up for in no time.
 const FEW: usize = 64;
+/// The longest that an index takes to follow a commit.
+const FOLLOWED: Duration = Duration::from_secs(5);
+/// How long a purge waits for further removals.
+const PURGE_DELAY: Duration = Duration::from_millis(200);
+/// How often a purge looks whether a save has ended.
+const SAVE_POLL: Duration = Duration::from_millis(20);
 /// After this time without a change an index is worth saving.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -42,7 +48,7 @@ pub(super) struct Indexes {
 /// sees the index before a commit or after it.
 #[derive(Debug)]
 pub(super) struct Slot {
-    collection: Collection,
+    pub(super) collection: Collection,
     config: ChunkIndexConfig,
     loaded: RwLock<Option<Loaded>>,
     /// When it was used last, in uses of all indexes.
@@ -50,6 +56,8 @@ pub(super) struct Slot {
     /// The bytes of the index when they were counted last; zero while it is not loaded.
     memory: AtomicUsize,
     saving: AtomicBool,
+    /// Whether a purge waits to begin.
+    purging: AtomicBool,
 }
 
 /// An index with the generation of the collection that it holds.
@@ -79,6 +87,7 @@ impl Indexes {
                 used: AtomicU64::new(0),
                 memory: AtomicUsize::new(0),
                 saving: AtomicBool::new(false),
+                purging: AtomicBool::new(false),
             })
         };
         let slot = slots.entry(collection.clone()).or_insert_with(new);
@@ -136,6 +145,14 @@ impl Slot {
         slot.as_ref().map(|loaded| loaded.generation)
     }
 
+    /// Waits until the index, if it is loaded, holds this generation, which was committed. Blocks for a moment.
+    pub(super) fn wait_for(&self, generation: Generation) {
+        let until = Instant::now() + FOLLOWED;
+        while self.generation().is_some_and(|held| held < generation) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Makes a committed change of so many documents in the index, unless it was loaded after that commit.
     pub(super) fn follow(
         &self,
@@ -153,6 +170,43 @@ impl Slot {
                 self.memory.store(loaded.index.memory().max(1), Ordering::Relaxed);
             }
         }
+    }
+
+    /// Makes a committed exchange of two collections in their indexes, unless they were loaded after that commit.
+    pub(super) fn exchange(&self, other: &Self, generation: Generation) {
+        // Only the thread that writes takes two of these locks at once.
+        let mut one = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        let mut two = other.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        let before = |slot: &mut Option<Loaded>| {
+            let mut loaded = slot.take_if(|loaded| loaded.generation < generation)?;
+            loaded.generation = generation;
+            Some(loaded)
+        };
+        let (first, second) = (before(&mut one), before(&mut two));
+        for (slot, loaded, memory) in [(&mut *one, second, &self.memory), (&mut *two, first, &other.memory)] {
+            if slot.is_none() {
+                *slot = loaded;
+            }
+            let bytes = slot.as_ref().map_or(0, |loaded| loaded.index.memory().max(1));
+            memory.store(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a purge is to be begun: none waits to begin.
+    pub(super) fn wants_purge(&self) -> bool {
+        !self.purging.swap(true, Ordering::AcqRel)
+    }
+
+    /// Waits a moment, and for the end of a save that is under way and keeps others out. What is removed from here on wants a
+    /// purge of its own.
+    pub(super) async fn begin_purge(self: &Arc<Self>) -> Purge {
+        // Removals come in rows: one purge does for those of a moment.
+        tokio::time::sleep(PURGE_DELAY).await;
+        while self.saving.swap(true, Ordering::AcqRel) {
+            tokio::time::sleep(SAVE_POLL).await;
+        }
+        self.purging.store(false, Ordering::Release);
+        Purge(Arc::clone(self))
     }
 
     /// Whether the index is to be saved now: much of it changed, or some of it and not lately.
@@ -196,6 +250,19 @@ impl Slot {
 impl Loaded {
     fn is_worth_saving(&self) -> bool {
         self.unsaved > FEW + self.index.len() / 100
+    }
+}
+
+/// Keeps saves out until it is dropped; then the index has to be saved as a whole.
+pub(super) struct Purge(Arc<Slot>);
+
+impl Drop for Purge {
+    fn drop(&mut self) {
+        let mut slot = self.0.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = slot.as_mut() {
+            loaded.unsaved = loaded.unsaved.max(loaded.index.len());
+        }
+        self.0.saving.store(false, Ordering::Release);
     }
 }
 

@@ -3,6 +3,7 @@
 mod codec;
 mod config;
 mod loaded;
+mod purge;
 mod rows;
 mod saved;
 mod terms;
@@ -14,10 +15,10 @@ use std::task::{Context, Waker};
 
 use async_trait::async_trait;
 use operone_core::chunk::{
-    Candidate, Chunk, ChunkKey, ChunkStore, ChunkStoreCapabilities, Collection, CompleteQuery, DenseQuery,
-    Document, Generation, LexicalQuery, NewDocument, Scores, StoredChunk,
+    Candidate, Chunk, ChunkKey, ChunkStore, ChunkStoreCapabilities, Collection, CollectionSummary,
+    CompleteQuery, DenseQuery, Document, Generation, LexicalQuery, NewDocument, Scores, StoredChunk,
 };
-use operone_core::id::{DocId, WorkId};
+use operone_core::id::{DocId, TenantId, WorkId};
 use operone_core::in_process::chunk_index::{ChunkIndex, CountedDocument, IndexSource, IndexedDocument};
 use operone_core::{Error, Result};
 
@@ -36,7 +37,7 @@ const SCHEMA: Schema = Schema {
     ],
     page_size: 16384,
     durable: true,
-    secure_delete: false,
+    secure_delete: true,
 };
 
 /// A chunk store in one file, with a search index in memory for each collection that is searched. Clones share
@@ -93,6 +94,36 @@ impl SqliteChunkStore {
         found
     }
 
+    /// Begins to take out of the file what a removal has left there. Nobody waits for it; where it fails, the next
+    /// removal makes up for it.
+    fn purge_soon(&self, slot: &Arc<Slot>) {
+        if !slot.wants_purge() {
+            return;
+        }
+        let (slot, database) = (Arc::clone(slot), self.0.database.clone());
+        tokio::spawn(async move {
+            let purge = slot.begin_purge().await;
+            let purged: Result<()> = async {
+                loop {
+                    let collection = slot.collection.clone();
+                    let forget = move |db: &_| purge::forget_saved(db, &collection);
+                    if !database.write("chunks.purge", forget).await? {
+                        break;
+                    }
+                }
+                let collection = slot.collection.clone();
+                let unused = database.read("chunks.purge", move |db| purge::unused(db, &collection)).await?;
+                let forget = move |db: &_| unused.map_or(Ok(()), |unused| unused.forget(db));
+                database.write_and_purge("chunks.purge", forget).await
+            }
+            .await;
+            drop(purge);
+            if let Err(error) = purged {
+                tracing::warn!(%error, "what a removal left in the file was not taken out yet");
+            }
+        });
+    }
+
     /// Begins to save an index where that is due. Nobody waits for it; a save that fails is tried again later.
     fn save_if_due(&self, slot: &Arc<Slot>) {
         if !slot.is_save_due() {
@@ -136,7 +167,7 @@ impl Drop for Inner {
 #[async_trait]
 impl ChunkStore for SqliteChunkStore {
     fn capabilities(&self) -> ChunkStoreCapabilities {
-        ChunkStoreCapabilities::default().with_complete(true)
+        ChunkStoreCapabilities::default().with_complete(true).with_exchange(true)
     }
 
     async fn replace(&self, collection: &Collection, mut document: NewDocument) -> Result<Generation> {
@@ -182,7 +213,11 @@ impl ChunkStore for SqliteChunkStore {
             });
             generation
         };
+        let before = self.generation(&own.collection).await?;
         let generation = self.0.database.write_then("chunks.remove", remove, follow).await?;
+        if generation > before {
+            self.purge_soon(&own);
+        }
         self.save_if_due(&own);
         Ok(generation)
     }
@@ -197,10 +232,34 @@ impl ChunkStore for SqliteChunkStore {
         self.0.database.read("chunks.generation", generation).await
     }
 
+    async fn collections(&self, tenant: &TenantId) -> Result<Vec<CollectionSummary>> {
+        let tenant = tenant.clone();
+        self.0.database.read("chunks.collections", move |db| rows::collections(db, &tenant)).await
+    }
+
+    async fn exchange(
+        &self,
+        live: &Collection,
+        other: &Collection,
+        expected: Generation,
+    ) -> Result<Generation> {
+        let (live_slot, other_slot) = (self.0.indexes.slot(live), self.0.indexes.slot(other));
+        let (live, other) = (live.clone(), other.clone());
+        let exchange = move |db: &_| rows::exchange(db, &live, &other, expected);
+        let follow = move |generation: Generation| {
+            live_slot.exchange(&other_slot, generation);
+            generation
+        };
+        self.0.database.write_then("chunks.exchange", exchange, follow).await
+    }
+
     async fn embedder(&self, collection: &Collection) -> Result<Option<String>> {
-        let collection = collection.clone();
+        let (slot, collection) = (self.0.indexes.slot(collection), collection.clone());
         let embedder = move |db: &_| {
-            Ok(rows::find(db, &collection)?.and_then(|found| found.space).map(|space| space.embedder))
+            let Some(found) = rows::find(db, &collection)? else { return Ok(None) };
+            // A commit counts once searches see it: nobody is to compare vectors with those of another embedder.
+            slot.wait_for(found.generation);
+            Ok(found.space.map(|space| space.embedder))
         };
         self.0.database.read("chunks.embedder", embedder).await
     }

@@ -1,8 +1,11 @@
 //! The chunk store's tables: what is written in one transaction, and what is read back.
 
+use operone_core::Error;
 use operone_core::cache::ContentHash;
-use operone_core::chunk::{Chunk, ChunkKey, Collection, Document, Generation, NewDocument, StoredChunk};
-use operone_core::id::{DocId, WorkId};
+use operone_core::chunk::{
+    Chunk, ChunkKey, Collection, CollectionSummary, Document, Generation, NewDocument, StoredChunk,
+};
+use operone_core::id::{DocId, TenantId, WorkId};
 use operone_core::in_process::chunk_index::{IndexedChunk, IndexedDocument, TermCounts, VectorSpace};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
@@ -92,8 +95,55 @@ pub(super) fn remove(db: &Connection, collection: &Collection, ids: &[DocId]) ->
     }
     let mut any = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM documents WHERE collection = ?1)")?;
     let left: bool = any.query_row(params![found.number], |row| row.get(0))?;
+    if !left {
+        db.prepare_cached("DELETE FROM terms WHERE collection = ?1")?.execute(params![found.number])?;
+    }
     let space = found.space.as_ref().filter(|_| left);
     set_collection(db, &found, space)
+}
+
+/// The collections of a tenant that hold a document.
+pub(super) fn collections(db: &Connection, tenant: &TenantId) -> Result<Vec<CollectionSummary>, Failure> {
+    let mut statement = db.prepare_cached(
+        "SELECT c.name, c.embedder, c.dimension, c.generation, count(*),
+                total(json_extract(d.document, '$.chunks'))
+         FROM collections AS c JOIN documents AS d ON d.collection = c.number
+         WHERE c.tenant = ?1 AND c.embedder IS NOT NULL GROUP BY c.number ORDER BY c.name",
+    )?;
+    let summaries = statement.query_map(params![tenant.as_str()], |row| {
+        let mut summary = CollectionSummary::new(row.get::<_, String>(0)?, row.get::<_, String>(1)?);
+        summary.dimension = row.get(2)?;
+        summary.generation = Generation(row.get(3)?);
+        summary.documents = row.get(4)?;
+        // Counts are whole and far below 2^53.
+        summary.chunks = row.get::<_, f64>(5)? as u64;
+        Ok(summary)
+    })?;
+    Ok(summaries.collect::<Result<_, _>>()?)
+}
+
+/// Exchanges two collections by giving each the name of the other.
+pub(super) fn exchange(
+    db: &Connection,
+    live: &Collection,
+    other: &Collection,
+    expected: Generation,
+) -> Result<Generation, Failure> {
+    let present = find(db, live)?;
+    if present.as_ref().map(|found| found.generation).unwrap_or_default() != expected {
+        let changed = Error::conflict("the collection was changed meanwhile");
+        return Err(changed.with_code("generation_changed").into());
+    }
+    let one = present.map_or_else(|| create(db, live), Ok)?;
+    let two = find(db, other)?.map_or_else(|| create(db, other), Ok)?;
+    let generation = Generation(one.generation.max(two.generation).0 + 1);
+    let mut rename =
+        db.prepare_cached("UPDATE collections SET name = ?2, generation = ?3 WHERE number = ?1")?;
+    // No name is empty, so that nothing is in the way.
+    rename.execute(params![one.number, "", integer(generation.0)])?;
+    rename.execute(params![two.number, live.name, integer(generation.0)])?;
+    rename.execute(params![one.number, other.name, integer(generation.0)])?;
+    Ok(generation)
 }
 
 pub(super) fn document(
