@@ -193,3 +193,37 @@ async fn a_forgotten_vector_is_in_no_file() {
         assert_eq!((has(folder.path(), &hash.0), has(folder.path(), &vector_bytes(number))), (kept, kept));
     }
 }
+
+#[test]
+fn what_a_life_did_not_get_to_the_next_one_takes_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chunks.db");
+    let collection = Collection::of(TenantId::local());
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let common = ["common".to_owned()];
+    let query = LexicalQuery { terms: &common, level: Level::Document, filter: None, limit: 1000 };
+    let first = runtime();
+    first.block_on(async {
+        let store = SqliteChunkStore::open(&path).unwrap();
+        for number in 0..200 {
+            store.replace(&collection, marked(number)).await.unwrap();
+        }
+        store.lexical(&collection, query).await.unwrap();
+    });
+    first.shutdown_timeout(std::time::Duration::from_secs(5));
+    let second = runtime();
+    second.block_on(async {
+        let store = SqliteChunkStore::open(&path).unwrap();
+        store.lexical(&collection, query).await.unwrap();
+        store.remove(&collection, &[DocId::new("doc-7").unwrap()]).await.unwrap();
+    });
+    // Before the purge begins.
+    second.shutdown_timeout(std::time::Duration::from_secs(5));
+    assert!(marks(folder.path()).contains(&7));
+    runtime().block_on(async {
+        let store = SqliteChunkStore::open(&path).unwrap();
+        assert_eq!(store.lexical(&collection, query).await.unwrap().len(), 199);
+        wait_until(|| !marks(folder.path()).contains(&7) && !has(folder.path(), b"doc-7\"")).await;
+        assert!(marks(folder.path()).contains(&8));
+    });
+}

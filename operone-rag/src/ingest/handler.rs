@@ -27,7 +27,7 @@ const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// How many documents of a job are worked on at the same time: while one is read others are embedded and written.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 
 /// How often it is told how far a job is, if nothing else tells.
 const TELL: Duration = Duration::from_secs(1);

@@ -194,3 +194,27 @@ fn embedding_again_is_a_command_and_survives_a_kill() {
     let found: Value = serde_json::from_str(&found).unwrap();
     assert_eq!(found["results"].as_array().unwrap().len(), 5);
 }
+
+#[test]
+fn a_cancelled_job_leaves_what_it_had_not_done_pending_and_not_stored() {
+    let data = folder();
+    let docs = folder();
+    let server = Server::start(data.path());
+    let started = server.post("/rag/ingest/batch", json!({"documents": documents(docs.path(), 300)})).json();
+    let path = format!("/rag/jobs/{}", started["job_id"].as_str().unwrap());
+    let mut events = server.stream("GET", &format!("{path}/events"), &[]);
+    assert!(events.any(|event| event.name == "document"));
+    for _ in 0..2 {
+        assert_eq!(server.post(&format!("{path}/cancel"), json!({})).status, 202);
+    }
+    let end = events.last().unwrap();
+    assert_eq!((end.name.as_str(), &end.data["status"]), ("end", &json!("cancelled")));
+    let job = server.get(&path).json();
+    let done = job["done"].as_u64().unwrap() as usize;
+    assert!(job["status"] == "cancelled" && (1..300).contains(&done), "{done}");
+    let statuses: Vec<&Value> =
+        job["documents"].as_array().unwrap().iter().map(|document| &document["status"]).collect();
+    assert!(statuses[..done].iter().all(|status| **status == "indexed"));
+    assert!(statuses[done..].iter().all(|status| **status == "pending"));
+    assert_eq!(server.get("/rag/collections/default").json()["documents"], done);
+}

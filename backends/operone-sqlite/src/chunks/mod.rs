@@ -84,18 +84,24 @@ impl SqliteChunkStore {
         let search = move |db: &_| {
             let loaded = slot.generation().is_some();
             let found = slot.read(db, search)?;
+            let mut marked = false;
             if !loaded {
                 inner.indexes.make_room();
+                marked = purge::is_marked(db, &slot.collection)?;
             }
-            Ok(found?)
+            Ok((found?, marked))
         };
         let found = self.0.database.read(operation, search).await;
+        if found.as_ref().is_ok_and(|(_, marked)| *marked) {
+            // An earlier life of the program did not get to it.
+            self.purge_soon(&own);
+        }
         self.save_if_due(&own);
-        found
+        found.map(|(found, _)| found)
     }
 
     /// Begins to take out of the file what a removal has left there. Nobody waits for it; where it fails, the next
-    /// removal makes up for it.
+    /// removal makes up for it, and where the program ends, the next search of the collection after it.
     fn purge_soon(&self, slot: &Arc<Slot>) {
         if !slot.wants_purge() {
             return;

@@ -11,6 +11,28 @@ use crate::error::Failure;
 /// How many pieces of a saved index are deleted in one transaction.
 const PIECES_AT_ONCE: i64 = 64;
 
+/// The generation of a saved index that is to be purged, with what else a removal has left: no save has it.
+const MARK: i64 = 0;
+
+/// Notes that a collection is to be purged, in the transaction that makes it so: a crash does not lose it.
+pub(super) fn mark(db: &Connection, collection: i64) -> Result<(), Failure> {
+    db.prepare_cached(
+        "INSERT INTO saved_indexes (collection, save, generation, length) VALUES (?1, -1, ?2, 0)
+         ON CONFLICT (collection) DO UPDATE SET generation = ?2",
+    )?
+    .execute(params![collection, MARK])?;
+    Ok(())
+}
+
+/// Whether a purge of a collection was noted and did not end.
+pub(super) fn is_marked(db: &Connection, collection: &Collection) -> Result<bool, Failure> {
+    let mut marked = db.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM saved_indexes AS s JOIN collections AS c ON c.number = s.collection
+         WHERE c.tenant = ?1 AND c.name = ?2 AND s.generation = ?3)",
+    )?;
+    Ok(marked.query_row(params![collection.tenant.as_str(), collection.name, MARK], |row| row.get(0))?)
+}
+
 /// Words of a collection that no document had when they were looked for.
 #[derive(Debug)]
 pub(super) struct Unused {

@@ -10,7 +10,7 @@ use operone_core::in_process::chunk_index::{IndexedChunk, IndexedDocument, TermC
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::codec::{EncodedChunks, decode_chunks, decode_terms, encode_terms, floats};
-use super::terms;
+use super::{purge, terms};
 use crate::database::integer;
 use crate::error::{Failure, corrupt};
 use crate::json::{json, optional_json, to_json};
@@ -95,6 +95,7 @@ pub(super) fn remove(db: &Connection, collection: &Collection, ids: &[DocId]) ->
     }
     let mut any = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM documents WHERE collection = ?1)")?;
     let left: bool = any.query_row(params![found.number], |row| row.get(0))?;
+    purge::mark(db, found.number)?;
     if !left {
         db.prepare_cached("DELETE FROM terms WHERE collection = ?1")?.execute(params![found.number])?;
     }

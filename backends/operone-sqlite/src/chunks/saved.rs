@@ -149,7 +149,9 @@ pub(super) fn read(
         .prepare_cached("SELECT save, generation, length FROM saved_indexes WHERE collection = ?1")?
         .query_row(params![found.number], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    let Some((save, generation, length)) = saved else { return Ok(None) };
+    let Some((save, generation, length)) = saved.filter(|(_, _, length)| *length > 0) else {
+        return Ok(None);
+    };
     let mut statement: CachedStatement<'_> = db.prepare_cached(
         "SELECT bytes FROM saved_index_parts WHERE collection = ?1 AND save = ?2 ORDER BY number",
     )?;
