@@ -23,6 +23,7 @@ use operone_core::in_process::chunk_index::{ChunkIndex, CountedDocument, IndexSo
 use operone_core::{Error, Result};
 
 use crate::database::Database;
+use crate::error::Failure;
 use crate::schema::Schema;
 use codec::{EncodedChunks, encode_chunks};
 use loaded::{Indexes, Slot};
@@ -39,6 +40,9 @@ const SCHEMA: Schema = Schema {
     durable: true,
     secure_delete: true,
 };
+
+/// How many commits may come between two looks at a collection's generation before the second look is taken.
+const COMMITS_BETWEEN: usize = 100;
 
 /// A chunk store in one file, with a search index in memory for each collection that is searched. Clones share
 /// both.
@@ -230,10 +234,20 @@ impl ChunkStore for SqliteChunkStore {
 
     async fn generation(&self, collection: &Collection) -> Result<Generation> {
         let (slot, collection) = (self.0.indexes.slot(collection), collection.clone());
-        // That of the index, where there is one: a commit counts once searches see it.
-        let generation = move |db: &_| match slot.generation() {
-            Some(generation) => Ok(generation),
-            None => Ok(rows::find(db, &collection)?.map(|found| found.generation).unwrap_or_default()),
+        // The same in the file and in the index: who sees it twice has read nothing newer and nothing older between.
+        let generation = move |db: &_| {
+            let committed = || -> Result<_, Failure> {
+                Ok(rows::find(db, &collection)?.map(|found| found.generation).unwrap_or_default())
+            };
+            let mut found = committed()?;
+            for _ in 0..COMMITS_BETWEEN {
+                slot.wait_for(found);
+                if slot.generation().is_none_or(|held| held <= found) {
+                    break;
+                }
+                found = committed()?;
+            }
+            Ok(found)
         };
         self.0.database.read("chunks.generation", generation).await
     }
