@@ -3,9 +3,14 @@
 use std::sync::Arc;
 
 use super::cases;
+use crate::cache::ContentHash;
 use crate::clock::Timestamp;
+use crate::error::{ErrorKind, Result};
 use crate::id::{MemoryId, TenantId};
-use crate::memory::{Entry, MemoryStore, Record, Revision, Scope, ScopeKey};
+use crate::memory::{
+    Batch, Change, Entry, Erased, MemoryStore, Operation, Receipt, Record, Revision, Scope, ScopeKey,
+    WriteKey, WriteOutcome,
+};
 
 cases! {
     dyn MemoryStore, memory_store_conformance, memory_store:
@@ -16,8 +21,22 @@ cases! {
     an_entry_is_found_by_its_id
     what_was_erased_is_not_seen_again
     erasing_again_changes_nothing
-    what_was_erased_is_not_appended_again
+    what_was_erased_is_not_written_again
+    an_erasure_takes_all_versions
     scopes_and_tenants_are_apart
+    scopes_hold_what_was_written_to_them
+    an_id_of_another_scope_is_refused
+    versions_are_counted_and_kept
+    a_batch_is_whole_or_not_there
+    an_expected_revision_is_checked
+    of_competing_versions_one_wins
+    a_key_makes_a_repeat_harmless
+    of_concurrent_repeats_one_writes
+    duplicates_are_passed_over_where_asked
+    what_is_out_of_date_is_no_duplicate
+    what_was_derived_is_found
+    a_mark_is_kept_with_its_batch
+    large_batches_are_whole
     every_text_comes_back_as_it_was
     concurrent_appends_leave_no_holes
     a_scan_never_sees_a_later_append_without_the_earlier_ones
@@ -44,12 +63,41 @@ fn longterm() -> ScopeKey {
     scope("longterm")
 }
 
+/// A memory that says something else.
+fn changed(number: usize, content: &str) -> Entry {
+    let mut entry = entry(number);
+    entry.content = content.to_owned();
+    entry
+}
+
+fn later() -> Timestamp {
+    Timestamp::from_millis(50)
+}
+
+async fn append(store: &dyn MemoryStore, scope: &ScopeKey, entries: Vec<Entry>) -> Result<Receipt> {
+    store.write(scope, Batch::of(later(), entries)).await
+}
+
+async fn write(store: &dyn MemoryStore, scope: &ScopeKey, operations: Vec<Operation>) -> Result<Receipt> {
+    store.write(scope, Batch::new(later(), operations)).await
+}
+
+async fn erase(store: &dyn MemoryStore, scope: &ScopeKey, numbers: &[usize]) -> (u64, Vec<MemoryId>) {
+    let ids: Vec<MemoryId> = numbers.iter().copied().map(id).collect();
+    let Erased { revision, ids } = store.erase(scope, &ids, later()).await.unwrap();
+    (revision.0, ids)
+}
+
+fn outcomes(receipt: &Receipt) -> Vec<(MemoryId, u32, WriteOutcome)> {
+    receipt.written.iter().map(|written| (written.id.clone(), written.version, written.outcome)).collect()
+}
+
 async fn scanned(store: &dyn MemoryStore, scope: &ScopeKey) -> Vec<Record> {
     store.scan(scope, Revision(0), 10_000).await.unwrap()
 }
 
 async fn content(store: &dyn MemoryStore, scope: &ScopeKey) -> Vec<Entry> {
-    scanned(store, scope).await.into_iter().filter_map(|record| record.entry).collect()
+    scanned(store, scope).await.iter().filter_map(|record| record.entry().cloned()).collect()
 }
 
 fn assert_dense(records: &[Record]) {
@@ -61,25 +109,30 @@ fn assert_dense(records: &[Record]) {
 async fn a_new_scope_is_empty(store: Arc<dyn MemoryStore>) {
     assert_eq!(store.revision(&longterm()).await.unwrap(), Revision(0));
     assert!(scanned(&*store, &longterm()).await.is_empty());
-    assert_eq!(store.get(&TenantId::local(), &id(1)).await.unwrap(), None);
-    assert_eq!(store.erase(&longterm(), &[id(1)]).await.unwrap(), (Revision(0), 0));
-    assert_eq!(store.append(&longterm(), Vec::new()).await.unwrap(), Revision(0));
+    assert_eq!(store.get(&longterm(), &id(1)).await.unwrap(), None);
+    assert_eq!(store.locate(&TenantId::local(), &id(1)).await.unwrap(), None);
+    assert!(store.history(&longterm(), &id(1)).await.unwrap().is_empty());
+    assert_eq!(store.mark(&longterm(), "reader").await.unwrap(), 0);
+    assert!(store.scopes(&TenantId::local(), None, 10).await.unwrap().is_empty());
+    assert_eq!(erase(&*store, &longterm(), &[1]).await, (0, vec![]));
+    assert_eq!(append(&*store, &longterm(), Vec::new()).await.unwrap().revision, Revision(0));
 }
 
 /// Entries keep their order and are numbered from 1 without holes; an append gives the new revision.
 async fn appended_entries_are_scanned_in_order(store: Arc<dyn MemoryStore>) {
-    assert_eq!(store.append(&longterm(), entries([3, 1, 2])).await.unwrap(), Revision(3));
-    assert_eq!(store.append(&longterm(), entries([5, 4])).await.unwrap(), Revision(5));
+    assert_eq!(append(&*store, &longterm(), entries([3, 1, 2])).await.unwrap().revision, Revision(3));
+    assert_eq!(append(&*store, &longterm(), entries([5, 4])).await.unwrap().revision, Revision(5));
     assert_eq!(store.revision(&longterm()).await.unwrap(), Revision(5));
     let records = scanned(&*store, &longterm()).await;
     assert_dense(&records);
     let expected = [3, 1, 2, 5, 4].map(|number| (id(number), Some(entry(number))));
-    assert_eq!(records.into_iter().map(|record| (record.id, record.entry)).collect::<Vec<_>>(), expected);
+    let found: Vec<_> = records.iter().map(|record| (record.id.clone(), record.entry().cloned())).collect();
+    assert_eq!(found, expected);
 }
 
 /// A scan begins after the given revision and ends at its limit.
 async fn a_scan_gives_what_came_after_a_revision(store: Arc<dyn MemoryStore>) {
-    store.append(&longterm(), entries(1..=7)).await.unwrap();
+    append(&*store, &longterm(), entries(1..=7)).await.unwrap();
     let all = scanned(&*store, &longterm()).await;
     for after in 0..9 {
         for limit in 0..9 {
@@ -92,84 +145,385 @@ async fn a_scan_gives_what_came_after_a_revision(store: Arc<dyn MemoryStore>) {
 
 /// An id that the scope holds is passed over, also within one append; the first entry stays.
 async fn a_repeated_append_changes_nothing(store: Arc<dyn MemoryStore>) {
-    store.append(&longterm(), entries(1..=3)).await.unwrap();
+    append(&*store, &longterm(), entries(1..=3)).await.unwrap();
     let before = scanned(&*store, &longterm()).await;
     let mut changed = entry(2);
     changed.content = "another text".into();
-    let repeated = store.append(&longterm(), vec![entry(3), changed, entry(1)]).await.unwrap();
-    assert_eq!((repeated, scanned(&*store, &longterm()).await), (Revision(3), before));
-    assert_eq!(store.append(&longterm(), entries([2, 4, 4, 1, 5])).await.unwrap(), Revision(5));
+    let repeated = append(&*store, &longterm(), vec![entry(3), changed, entry(1)]).await.unwrap();
+    assert_eq!((repeated.revision, scanned(&*store, &longterm()).await), (Revision(3), before));
+    assert!(repeated.written.iter().all(|written| written.outcome == WriteOutcome::Existing));
+    assert_eq!(append(&*store, &longterm(), entries([2, 4, 4, 1, 5])).await.unwrap().revision, Revision(5));
     assert_eq!(content(&*store, &longterm()).await, entries(1..=5));
 }
 
 /// An entry is found by tenant and id, with its scope.
 async fn an_entry_is_found_by_its_id(store: Arc<dyn MemoryStore>) {
-    store.append(&longterm(), entries([1])).await.unwrap();
-    store.append(&scope("session/42"), entries([2])).await.unwrap();
+    append(&*store, &longterm(), entries([1])).await.unwrap();
+    append(&*store, &scope("session/42"), entries([2])).await.unwrap();
     for (number, expected) in
         [(1, Some((longterm(), entry(1)))), (2, Some((scope("session/42"), entry(2)))), (3, None)]
     {
-        assert_eq!(store.get(&TenantId::local(), &id(number)).await.unwrap(), expected);
+        let (at, found) = match expected {
+            Some((at, entry)) => (Some(at), Some(entry)),
+            None => (None, None),
+        };
+        assert_eq!(store.locate(&TenantId::local(), &id(number)).await.unwrap(), at);
+        let at = at.unwrap_or_else(longterm);
+        assert_eq!(store.get(&at, &id(number)).await.unwrap(), found);
+        assert_eq!(store.history(&at, &id(number)).await.unwrap(), Vec::from_iter(found));
+        assert_eq!(store.get(&scope("session/43"), &id(number)).await.unwrap(), None);
     }
 }
 
 /// What was erased keeps its place without its content, and one tombstone each follows.
 async fn what_was_erased_is_not_seen_again(store: Arc<dyn MemoryStore>) {
-    store.append(&longterm(), entries(1..=4)).await.unwrap();
-    let erased = store.erase(&longterm(), &[id(3), id(9), id(1), id(3)]).await.unwrap();
-    assert_eq!(erased, (Revision(6), 2));
+    append(&*store, &longterm(), entries(1..=4)).await.unwrap();
+    assert_eq!(erase(&*store, &longterm(), &[3, 9, 1, 3]).await, (6, vec![id(3), id(1)]));
     assert_eq!(store.revision(&longterm()).await.unwrap(), Revision(6));
     let records = scanned(&*store, &longterm()).await;
     assert_dense(&records);
-    let seen: Vec<_> = records.iter().map(|record| (record.id.clone(), record.entry.clone())).collect();
-    let log = [(id(1), None), (id(2), Some(entry(2))), (id(3), None), (id(4), Some(entry(4)))];
-    assert_eq!(seen[..4], log);
-    assert!(seen[4..].iter().all(|(_, entry)| entry.is_none()));
-    let mut tombstones: Vec<_> = seen[4..].iter().map(|(id, _)| id.clone()).collect();
-    tombstones.sort();
-    assert_eq!(tombstones, [id(1), id(3)]);
-    assert_eq!(store.get(&TenantId::local(), &id(1)).await.unwrap(), None);
-    assert!(store.get(&TenantId::local(), &id(2)).await.unwrap().is_some());
+    let seen: Vec<_> = records.into_iter().map(|record| (record.id, record.change)).collect();
+    let written = |number| Change::Written(Box::new(entry(number)));
+    let expected = [
+        (id(1), Change::Blank),
+        (id(2), written(2)),
+        (id(3), Change::Blank),
+        (id(4), written(4)),
+        (id(3), Change::Erased(later())),
+        (id(1), Change::Erased(later())),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(store.get(&longterm(), &id(1)).await.unwrap(), None);
+    assert_eq!(store.locate(&TenantId::local(), &id(1)).await.unwrap(), None);
+    assert!(store.get(&longterm(), &id(2)).await.unwrap().is_some());
 }
 
 /// Erasing what is erased, or never was, changes nothing.
 async fn erasing_again_changes_nothing(store: Arc<dyn MemoryStore>) {
-    store.append(&longterm(), entries(1..=2)).await.unwrap();
-    store.erase(&longterm(), &[id(1)]).await.unwrap();
+    append(&*store, &longterm(), entries(1..=2)).await.unwrap();
+    erase(&*store, &longterm(), &[1]).await;
     let before = scanned(&*store, &longterm()).await;
-    for ids in [vec![id(1)], vec![id(7), id(1), id(1)], Vec::new()] {
-        assert_eq!(store.erase(&longterm(), &ids).await.unwrap(), (Revision(3), 0));
+    for ids in [vec![1], vec![7, 1, 1], Vec::new()] {
+        assert_eq!(erase(&*store, &longterm(), &ids).await, (3, vec![]));
     }
     assert_eq!(scanned(&*store, &longterm()).await, before);
 }
 
-/// An append that is repeated after an erasure does not bring the entry back.
-async fn what_was_erased_is_not_appended_again(store: Arc<dyn MemoryStore>) {
-    store.append(&longterm(), entries(1..=2)).await.unwrap();
-    store.erase(&longterm(), &[id(1)]).await.unwrap();
-    assert_eq!(store.append(&longterm(), entries(1..=2)).await.unwrap(), Revision(3));
+/// A write that is repeated after an erasure does not bring the memory back.
+async fn what_was_erased_is_not_written_again(store: Arc<dyn MemoryStore>) {
+    append(&*store, &longterm(), entries(1..=2)).await.unwrap();
+    erase(&*store, &longterm(), &[1]).await;
+    let receipt = append(&*store, &longterm(), entries(1..=2)).await.unwrap();
+    assert_eq!(receipt.revision, Revision(3));
+    assert_eq!(outcomes(&receipt), [(id(1), 0, WriteOutcome::Erased), (id(2), 1, WriteOutcome::Existing)]);
     assert_eq!(content(&*store, &longterm()).await, entries([2]));
-    assert_eq!(store.get(&TenantId::local(), &id(1)).await.unwrap(), None);
+    let refused = write(&*store, &longterm(), vec![Operation::replace(entry(1), None)]).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(store.get(&longterm(), &id(1)).await.unwrap(), None);
 }
 
-/// Nothing crosses from one scope or tenant to another, also under the same ids.
+/// An erasure takes every version, and what the memory said can be written again under another id.
+async fn an_erasure_takes_all_versions(store: Arc<dyn MemoryStore>) {
+    append(&*store, &longterm(), entries(1..=2)).await.unwrap();
+    write(&*store, &longterm(), vec![Operation::replace(changed(1, "other"), None)]).await.unwrap();
+    assert_eq!(erase(&*store, &longterm(), &[1]).await, (4, vec![id(1)]));
+    assert!(store.history(&longterm(), &id(1)).await.unwrap().is_empty());
+    assert_eq!(content(&*store, &longterm()).await, entries([2]));
+    let mut same = changed(3, "other");
+    same.tags.clear();
+    let receipt = write(&*store, &longterm(), vec![Operation::put_unique(same)]).await.unwrap();
+    assert_eq!(outcomes(&receipt), [(id(3), 1, WriteOutcome::Created)]);
+}
+
+/// Nothing crosses from one tenant to another, also under the same ids, nor from one scope to another.
 async fn scopes_and_tenants_are_apart(store: Arc<dyn MemoryStore>) {
     let other = TenantId::new("other").unwrap();
     let foreign = ScopeKey::new(other.clone(), Scope::new("longterm").unwrap());
-    let mut theirs = entry(1);
-    theirs.content = "theirs".into();
-    store.append(&longterm(), entries(1..=2)).await.unwrap();
-    store.append(&scope("longterm/a"), entries([3])).await.unwrap();
-    assert_eq!(store.append(&foreign, vec![theirs.clone()]).await.unwrap(), Revision(1));
+    let theirs = changed(1, "theirs");
+    append(&*store, &longterm(), entries(1..=2)).await.unwrap();
+    append(&*store, &scope("longterm/a"), entries([3])).await.unwrap();
+    assert_eq!(append(&*store, &foreign, vec![theirs.clone()]).await.unwrap().revision, Revision(1));
     assert_eq!(content(&*store, &longterm()).await, entries(1..=2));
     assert_eq!(content(&*store, &scope("longterm/a")).await, entries([3]));
     assert_eq!(content(&*store, &foreign).await, [theirs.clone()]);
-    assert_eq!(store.get(&other, &id(2)).await.unwrap(), None);
-    assert_eq!(store.get(&other, &id(1)).await.unwrap(), Some((foreign.clone(), theirs)));
-    assert_eq!(store.erase(&foreign, &[id(2)]).await.unwrap(), (Revision(1), 0));
-    assert_eq!(store.erase(&foreign, &[id(1)]).await.unwrap(), (Revision(2), 1));
-    assert_eq!(store.get(&TenantId::local(), &id(1)).await.unwrap(), Some((longterm(), entry(1))));
+    assert_eq!(store.locate(&other, &id(2)).await.unwrap(), None);
+    assert_eq!(store.locate(&other, &id(1)).await.unwrap(), Some(foreign.clone()));
+    assert_eq!(store.get(&foreign, &id(1)).await.unwrap(), Some(theirs));
+    assert_eq!(store.scopes(&other, None, 10).await.unwrap(), [foreign.scope.clone()]);
+    assert_eq!(erase(&*store, &foreign, &[2]).await, (1, vec![]));
+    assert_eq!(erase(&*store, &foreign, &[1]).await, (2, vec![id(1)]));
+    assert_eq!(store.get(&longterm(), &id(1)).await.unwrap(), Some(entry(1)));
     assert_eq!(store.revision(&longterm()).await.unwrap(), Revision(2));
+}
+
+/// Whatever is written where, a scope holds exactly what was written to it.
+async fn scopes_hold_what_was_written_to_them(store: Arc<dyn MemoryStore>) {
+    let scopes = ["session", "session/1", "session/1/a", "session/11", "longterm", "user/1"].map(scope);
+    // Steps of a prime visit the scopes in an order without pattern.
+    for number in 0..60 {
+        let holder = &scopes[(number * 37) % scopes.len()];
+        let mut said = changed(number, "the same everywhere");
+        said.tags = vec![holder.scope.as_str().to_owned()];
+        let operation = if number % 2 == 0 { Operation::put_unique(said) } else { Operation::put(said) };
+        write(&*store, holder, vec![operation]).await.unwrap();
+    }
+    for holder in &scopes {
+        let held = content(&*store, holder).await;
+        assert!(!held.is_empty());
+        assert!(held.iter().all(|entry| entry.tags == [holder.scope.as_str()]), "{held:?}");
+    }
+    let mut names: Vec<Scope> = scopes.iter().map(|key| key.scope.clone()).collect();
+    names.sort();
+    let tenant = TenantId::local();
+    assert_eq!(store.scopes(&tenant, None, 100).await.unwrap(), names);
+    assert_eq!(store.scopes(&tenant, Some(&names[1]), 2).await.unwrap(), names[2..4]);
+    assert_eq!(store.tenants(None, 10).await.unwrap(), [tenant.clone()]);
+    assert!(store.tenants(Some(&tenant), 10).await.unwrap().is_empty());
+}
+
+/// An id belongs to one scope of a tenant.
+async fn an_id_of_another_scope_is_refused(store: Arc<dyn MemoryStore>) {
+    append(&*store, &longterm(), entries([1])).await.unwrap();
+    let refused = append(&*store, &scope("session/1"), entries([2, 1])).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (ErrorKind::Conflict, "id_taken"));
+    assert!(refused.message().starts_with("/entries/1"), "{refused}");
+    assert_eq!(store.revision(&scope("session/1")).await.unwrap(), Revision(0));
+    assert!(scanned(&*store, &scope("session/1")).await.is_empty());
+}
+
+/// A new version keeps id and first time, counts up, and stands at the end of the log.
+async fn versions_are_counted_and_kept(store: Arc<dyn MemoryStore>) {
+    append(&*store, &longterm(), entries(1..=2)).await.unwrap();
+    let mut next = changed(1, "corrected");
+    next.recorded_at = Timestamp::from_millis(99);
+    next.updated_at = Some(Timestamp::from_millis(99));
+    let receipt = write(&*store, &longterm(), vec![Operation::replace(next, Some(1))]).await.unwrap();
+    assert_eq!(outcomes(&receipt), [(id(1), 2, WriteOutcome::Updated)]);
+    assert_eq!(receipt.revision, Revision(3));
+    let current = store.get(&longterm(), &id(1)).await.unwrap().unwrap();
+    assert_eq!((current.version, current.recorded_at), (2, entry(1).recorded_at));
+    assert_eq!(store.history(&longterm(), &id(1)).await.unwrap(), [entry(1), current.clone()]);
+    assert_eq!(scanned(&*store, &longterm()).await[2].entry(), Some(&current));
+    // Several versions in one batch build on each other.
+    let twice =
+        vec![Operation::replace(changed(2, "b"), Some(1)), Operation::replace(changed(2, "c"), Some(2))];
+    let receipt = write(&*store, &longterm(), twice).await.unwrap();
+    assert_eq!(receipt.written.iter().map(|written| written.version).collect::<Vec<_>>(), [2, 3]);
+}
+
+/// A batch with one operation that cannot be done writes nothing and names the place.
+async fn a_batch_is_whole_or_not_there(store: Arc<dyn MemoryStore>) {
+    append(&*store, &longterm(), entries(1..=2)).await.unwrap();
+    let before = scanned(&*store, &longterm()).await;
+    for (last, kind, code) in [
+        (Operation::replace(changed(2, "x"), Some(7)), ErrorKind::Conflict, "version_conflict"),
+        (Operation::replace(entry(9), None), ErrorKind::NotFound, "not_found"),
+    ] {
+        let batch = vec![
+            Operation::put(entry(5)),
+            Operation::replace(changed(1, "lost"), Some(1)),
+            last,
+            Operation::put(entry(6)),
+        ];
+        let error = write(&*store, &longterm(), batch).await.unwrap_err();
+        assert_eq!((error.kind(), error.code()), (kind, code));
+        assert!(error.message().starts_with("/entries/2"), "{error}");
+        assert_eq!(scanned(&*store, &longterm()).await, before);
+        assert_eq!(store.get(&longterm(), &id(5)).await.unwrap(), None);
+        assert_eq!(store.get(&longterm(), &id(1)).await.unwrap(), Some(entry(1)));
+    }
+    append(&*store, &scope("session/1"), entries([5])).await.expect("the id was not taken");
+}
+
+/// A write that relies on a revision is refused at another one.
+async fn an_expected_revision_is_checked(store: Arc<dyn MemoryStore>) {
+    let batch =
+        |number, revision| Batch::of(later(), entries([number])).with_expected_revision(Revision(revision));
+    assert_eq!(store.write(&longterm(), batch(1, 0)).await.unwrap().revision, Revision(1));
+    let error = store.write(&longterm(), batch(2, 0)).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Conflict, "revision_conflict"));
+    assert_eq!(content(&*store, &longterm()).await, entries([1]));
+    assert_eq!(store.write(&longterm(), batch(2, 1)).await.unwrap().revision, Revision(2));
+}
+
+/// Of those who write the same next version at once one wins, and no other's write is lost unnoticed.
+async fn of_competing_versions_one_wins(store: Arc<dyn MemoryStore>) {
+    const WRITERS: u32 = 8;
+    const EACH: u32 = 5;
+    append(&*store, &longterm(), entries([1])).await.unwrap();
+    let tasks: Vec<_> = (0..WRITERS)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let mut added = 0;
+                while added < EACH {
+                    let current = store.get(&longterm(), &id(1)).await.unwrap().unwrap();
+                    let next = changed(1, &format!("{}+", current.content));
+                    let next = Operation::replace(next, Some(current.version));
+                    match write(&*store, &longterm(), vec![next]).await {
+                        Ok(_) => added += 1,
+                        Err(error) => assert_eq!(error.code(), "version_conflict"),
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let last = store.get(&longterm(), &id(1)).await.unwrap().unwrap();
+    assert_eq!(last.version, 1 + WRITERS * EACH);
+    assert_eq!(last.content.matches('+').count() as u32, WRITERS * EACH);
+}
+
+/// A write under a key that was used gives the first receipt and writes nothing.
+async fn a_key_makes_a_repeat_harmless(store: Arc<dyn MemoryStore>) {
+    let key = |key: &str, of: &str| WriteKey { key: key.into(), fingerprint: ContentHash::of(of) };
+    let batch =
+        |numbers: std::ops::RangeInclusive<usize>, key| Batch::of(later(), entries(numbers)).with_key(key);
+    let first = store.write(&longterm(), batch(1..=2, key("k", "a"))).await.unwrap();
+    assert!(!first.replayed);
+    append(&*store, &longterm(), entries([3])).await.unwrap();
+    // Ids may differ in the repeat: what counts is the fingerprint.
+    let again = store.write(&longterm(), batch(7..=8, key("k", "a"))).await.unwrap();
+    assert_eq!(again, Receipt { replayed: true, ..first.clone() });
+    let reused = store.write(&longterm(), batch(7..=8, key("k", "b"))).await.unwrap_err();
+    assert_eq!((reused.kind(), reused.code()), (ErrorKind::Invalid, "idempotency_key_reused"));
+    assert_eq!(content(&*store, &longterm()).await, entries(1..=3));
+    // A key is its scope's own; and a write that failed leaves none.
+    let elsewhere = store.write(&scope("session/1"), batch(4..=4, key("k", "b"))).await.unwrap();
+    assert!(!elsewhere.replayed);
+    store.write(&longterm(), batch(4..=5, key("f", "a"))).await.unwrap_err();
+    let now = store.write(&longterm(), batch(5..=5, key("f", "b"))).await.unwrap();
+    assert_eq!(outcomes(&now), [(id(5), 1, WriteOutcome::Created)]);
+    // An erasure between does not make the repeat write again.
+    erase(&*store, &longterm(), &[1, 2]).await;
+    let again = store.write(&longterm(), batch(1..=2, key("k", "a"))).await.unwrap();
+    assert!(again.replayed);
+    assert_eq!(content(&*store, &longterm()).await, entries([3, 5]));
+}
+
+/// Of repeats that come at once one writes.
+async fn of_concurrent_repeats_one_writes(store: Arc<dyn MemoryStore>) {
+    let tasks: Vec<_> = (0..8)
+        .map(|number| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let key = WriteKey { key: "k".into(), fingerprint: ContentHash::of("a") };
+                let batch = Batch::of(later(), entries([number])).with_key(key);
+                store.write(&longterm(), batch).await.unwrap()
+            })
+        })
+        .collect();
+    let mut receipts = Vec::new();
+    for task in tasks {
+        receipts.push(task.await.unwrap());
+    }
+    assert_eq!(receipts.iter().filter(|receipt| !receipt.replayed).count(), 1);
+    assert!(receipts.iter().all(|receipt| receipt.written == receipts[0].written));
+    assert_eq!(content(&*store, &longterm()).await.len(), 1);
+}
+
+/// Asked to, a store passes over what the scope holds already, and gives its id; else it keeps both.
+async fn duplicates_are_passed_over_where_asked(store: Arc<dyn MemoryStore>) {
+    let said = |number| changed(number, "the same");
+    let unique = |number| Operation::put_unique(said(number));
+    let receipt =
+        write(&*store, &longterm(), vec![unique(1), unique(2), Operation::put(said(3))]).await.unwrap();
+    let expected = [
+        (id(1), 1, WriteOutcome::Created),
+        (id(1), 1, WriteOutcome::Existing),
+        (id(3), 1, WriteOutcome::Created),
+    ];
+    assert_eq!(outcomes(&receipt), expected);
+    let again = write(&*store, &longterm(), vec![unique(4)]).await.unwrap();
+    assert_eq!((outcomes(&again)[0].0.clone(), again.revision), (id(1), Revision(2)));
+    let mut kind = said(5);
+    kind.kind = Some("preference".into());
+    let other = write(&*store, &longterm(), vec![Operation::put_unique(kind)]).await.unwrap();
+    assert_eq!(outcomes(&other), [(id(5), 1, WriteOutcome::Created)]);
+    let elsewhere = write(&*store, &scope("longterm/b"), vec![unique(6)]).await.unwrap();
+    assert_eq!(outcomes(&elsewhere), [(id(6), 1, WriteOutcome::Created)]);
+}
+
+/// What cannot be read any more is no duplicate: superseded, expired, or changed to say something else.
+async fn what_is_out_of_date_is_no_duplicate(store: Arc<dyn MemoryStore>) {
+    let mut expiring = changed(1, "one");
+    expiring.expires_at = Some(Timestamp::from_millis(100));
+    let written = vec![expiring, changed(2, "two"), changed(3, "three")];
+    append(&*store, &longterm(), written).await.unwrap();
+    let mut superseded = changed(2, "two");
+    superseded.superseded_by = Some(id(9));
+    let changes = vec![Operation::replace(superseded, None), Operation::replace(changed(3, "drei"), None)];
+    write(&*store, &longterm(), changes).await.unwrap();
+    let unique = |number, text| Operation::put_unique(changed(number, text));
+    for (at, number, text, outcome) in [
+        (99, 11, "one", WriteOutcome::Existing),
+        (100, 11, "one", WriteOutcome::Created),
+        (100, 12, "two", WriteOutcome::Created),
+        (100, 13, "three", WriteOutcome::Created),
+        (100, 14, "drei", WriteOutcome::Existing),
+    ] {
+        let batch = Batch::new(Timestamp::from_millis(at), vec![unique(number, text)]);
+        let receipt = store.write(&longterm(), batch).await.unwrap();
+        assert_eq!(receipt.written[0].outcome, outcome, "{text} at {at}");
+    }
+}
+
+/// What was made from a memory is found, in every scope of the tenant and in no other's.
+async fn what_was_derived_is_found(store: Arc<dyn MemoryStore>) {
+    let from = |number: usize, origins: &[usize]| {
+        let mut entry = entry(number);
+        entry.derived_from = origins.iter().copied().map(id).collect();
+        entry
+    };
+    append(&*store, &scope("session/1"), entries(1..=3)).await.unwrap();
+    append(&*store, &longterm(), vec![from(10, &[1, 2]), from(11, &[2]), from(12, &[3])]).await.unwrap();
+    let foreign = ScopeKey::new(TenantId::new("other").unwrap(), Scope::new("longterm").unwrap());
+    append(&*store, &foreign, vec![from(13, &[1])]).await.unwrap();
+    let found = |origins: Vec<usize>| {
+        let store = Arc::clone(&store);
+        async move {
+            let origins: Vec<MemoryId> = origins.into_iter().map(id).collect();
+            let found = store.derived(&TenantId::local(), &origins).await.unwrap();
+            assert!(found.iter().all(|(at, _)| *at == longterm()));
+            let mut ids: Vec<MemoryId> = found.into_iter().map(|(_, id)| id).collect();
+            ids.sort();
+            ids
+        }
+    };
+    assert_eq!(found(vec![1]).await, [id(10)]);
+    assert_eq!(found(vec![1, 2]).await, [id(10), id(11)]);
+    let changes = vec![Operation::replace(from(11, &[3]), None)];
+    write(&*store, &longterm(), changes).await.unwrap();
+    erase(&*store, &longterm(), &[10]).await;
+    assert_eq!(found(vec![1, 2]).await, []);
+    assert_eq!(found(vec![3]).await, [id(11), id(12)]);
+}
+
+/// A mark is kept with its batch, or not at all.
+async fn a_mark_is_kept_with_its_batch(store: Arc<dyn MemoryStore>) {
+    let mark = |store: Arc<dyn MemoryStore>, name: &'static str| async move {
+        store.mark(&longterm(), name).await.unwrap()
+    };
+    store.write(&longterm(), Batch::of(later(), entries([1])).with_mark("a", 7)).await.unwrap();
+    store.write(&longterm(), Batch::of(later(), Vec::new()).with_mark("b", 1)).await.unwrap();
+    assert_eq!((mark(Arc::clone(&store), "a").await, mark(Arc::clone(&store), "b").await), (7, 1));
+    let failing = Batch::new(later(), vec![Operation::replace(entry(9), None)]).with_mark("a", 8);
+    store.write(&longterm(), failing).await.unwrap_err();
+    assert_eq!(mark(Arc::clone(&store), "a").await, 7);
+    store.write(&longterm(), Batch::of(later(), Vec::new()).with_mark("a", 2)).await.unwrap();
+    assert_eq!((mark(Arc::clone(&store), "a").await, store.mark(&scope("b"), "a").await.unwrap()), (2, 0));
+    assert_eq!(store.revision(&longterm()).await.unwrap(), Revision(1));
+}
+
+/// A great batch is written and erased whole.
+async fn large_batches_are_whole(store: Arc<dyn MemoryStore>) {
+    let receipt = append(&*store, &longterm(), entries(0..1_000)).await.unwrap();
+    assert_eq!((receipt.written.len(), receipt.revision), (1_000, Revision(1_000)));
+    let ids: Vec<usize> = (0..1_000).filter(|number| number % 4 != 0).collect();
+    assert_eq!(erase(&*store, &longterm(), &ids).await.1.len(), 750);
+    assert_eq!(content(&*store, &longterm()).await, entries((0..1_000).step_by(4)));
 }
 
 /// Texts come back byte for byte, whatever they hold.
@@ -189,11 +543,10 @@ async fn every_text_comes_back_as_it_was(store: Arc<dyn MemoryStore>) {
             Entry::new(id(number), text.as_str(), vec![text.chars().take(50).collect()], recorded_at)
         })
         .collect();
-    store.append(&longterm(), written.clone()).await.unwrap();
+    append(&*store, &longterm(), written.clone()).await.unwrap();
     assert_eq!(content(&*store, &longterm()).await, written);
     for entry in written {
-        let found = store.get(&TenantId::local(), &entry.id).await.unwrap();
-        assert_eq!(found, Some((longterm(), entry)));
+        assert_eq!(store.get(&longterm(), &entry.id).await.unwrap(), Some(entry));
     }
 }
 
@@ -204,7 +557,7 @@ async fn concurrent_appends_leave_no_holes(store: Arc<dyn MemoryStore>) {
             let store = Arc::clone(&store);
             tokio::spawn(async move {
                 let batch = entries(task * 10..task * 10 + 4);
-                store.append(&longterm(), batch).await.unwrap()
+                append(&*store, &longterm(), batch).await.unwrap().revision
             })
         })
         .collect();
@@ -232,7 +585,7 @@ async fn a_scan_never_sees_a_later_append_without_the_earlier_ones(store: Arc<dy
             let store = Arc::clone(&store);
             tokio::spawn(async move {
                 for number in 0..EACH {
-                    store.append(&longterm(), entries([writer * EACH + number])).await.unwrap();
+                    append(&*store, &longterm(), entries([writer * EACH + number])).await.unwrap();
                 }
             })
         })
