@@ -14,7 +14,7 @@ use operone_core::memory::{Change, Entry, Record, Revision};
 use operone_core::text::Analyser;
 
 use self::bytes::{INDEX_BYTES, TERM_BYTES, VECTOR_BYTES, bytes_of};
-pub(crate) use self::search::{Position, Search};
+pub(crate) use self::search::{Dense, Position, Search};
 use self::threads::Threads;
 use crate::policy::Policy;
 

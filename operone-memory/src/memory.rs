@@ -7,7 +7,7 @@ use operone_core::clock::Clock;
 use operone_core::embed::{Embedder, EmbedderKind};
 use operone_core::id::{Ids, MemoryId, TenantId};
 use operone_core::memory::{
-    Entry, MemoryStore, NewMemory, Recall, RecallQuery, Recalled, Remembered, Revision, Scope, ScopeKey,
+    Entry, MemoryStore, NewMemory, Recall, RecallMode, RecallQuery, Recalled, Remembered, Revision, Scope, ScopeKey,
 };
 use operone_core::{Error, Result};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
@@ -32,8 +32,9 @@ const INDEX_BUDGET: usize = 256 * 1024 * 1024;
 ///   alone. In a conversation (a scope below `session`, or memories that name a thread) the words of the previous
 ///   and the next memory count too, by 0.5 and 0.3, and the score of the whole thread by 0.3 where a scope has
 ///   several. Without an embedder only memories that share a term with the query are given.
+/// - In a thread that has a name, what was said next to a match is found as well: an answer by its question.
 /// - With an embedder, words and vectors give a hundred candidates each, both scores of all of them are brought onto
-///   [0, 1], and the sum is weighed by what kind of embedder it is.
+///   [0, 1], and the sum is weighed by what kind of embedder it is. What holds no word of the query must be alike.
 /// - A score is in [0, 1], in millionths. That of the best memory is the share of the query that it covers, rare
 ///   words weighing more. Importance moves a score by a twentieth up or down; age does nothing unless asked. Ties
 ///   go to the memory that was written later.
@@ -53,6 +54,7 @@ pub struct Memory {
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) policies: Policies,
     embedder: Option<Arc<dyn Embedder>>,
+    default_mode: RecallMode,
     indexes: Indexes,
 }
 
@@ -60,7 +62,7 @@ impl Memory {
     /// Memory over `store`, without vectors, whose indexes may take 256 MiB.
     pub fn new(store: Arc<dyn MemoryStore>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
         let indexes = Indexes::new(INDEX_BUDGET);
-        Self { store, clock, ids, policies: Policies::default(), embedder: None, indexes }
+        Self { store, clock, ids, policies: Policies::default(), embedder: None, default_mode: RecallMode::Hybrid, indexes }
     }
 
     /// Sets how much memory the indexes may take, in bytes, by estimate.
@@ -70,10 +72,18 @@ impl Memory {
         self
     }
 
-    /// Ranks by vectors too. They are computed when an index catches up and live in the process only.
+    /// Ranks by vectors too. They are computed when they are first asked for and live in the process only.
     #[must_use]
     pub fn with_embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
         self.embedder = Some(embedder);
+        self
+    }
+
+    /// Sets what ranks where a query does not say; words and vectors unless set otherwise. Without an embedder words
+    /// rank alone.
+    #[must_use]
+    pub fn with_default_mode(mut self, mode: RecallMode) -> Self {
+        self.default_mode = mode;
         self
     }
 
@@ -114,11 +124,19 @@ impl Memory {
         self.embedder.as_ref()
     }
 
-    /// What vectors count beside words: as in retrieval, more for an embedder that reads the whole text.
-    pub(crate) fn dense_weight(&self) -> f64 {
+    /// What vectors count beside words, and the least cosine without a word: as in retrieval, by what kind of
+    /// embedder it is.
+    pub(crate) fn dense_weights(&self) -> (f64, f64) {
         match self.embedder.as_ref().map(|embedder| embedder.info().kind) {
-            Some(EmbedderKind::Model) => 0.5,
-            _ => 0.3,
+            Some(EmbedderKind::Model) => (0.5, 0.25),
+            _ => (0.3, 0.4),
+        }
+    }
+
+    pub(crate) fn default_mode(&self) -> RecallMode {
+        match self.embedder {
+            Some(_) => self.default_mode,
+            None => RecallMode::Lexical,
         }
     }
 

@@ -6,7 +6,7 @@ use operone_core::{Error, ErrorKind, Result};
 
 use crate::cursor::Cursor;
 use crate::filter::Wanted;
-use crate::index::{Search, Until};
+use crate::index::{Dense, Search, Until};
 use crate::memory::Memory;
 
 impl Memory {
@@ -27,7 +27,7 @@ impl Memory {
         let embedder = self.embedder_for(query)?;
         let vector = match &embedder {
             Some(embedder) if !query.text.trim().is_empty() => {
-                embed_query(embedder.as_ref(), query).await?.map(|vector| (vector, self.weight_of(query)))
+                embed_query(embedder.as_ref(), query).await?
             }
             _ => None,
         };
@@ -50,10 +50,12 @@ impl Memory {
             min_trust: query.min_trust,
             include_superseded: query.include_superseded,
         };
+        let is_dense = query.mode.unwrap_or_else(|| self.default_mode()) == RecallMode::Dense;
+        let (weight, least_cosine) = if is_dense { (1.0, 0.0) } else { self.dense_weights() };
         let asked_at = cursor.map_or(now, |cursor| cursor.asked_at);
         let found = index.search(&Search {
             text: &query.text,
-            vector: vector.as_ref().map(|(vector, weight)| (vector.as_slice(), *weight)),
+            dense: vector.as_deref().map(|query| Dense { query, weight, least_cosine }),
             filter: &|entry| wanted.holds(entry),
             recency: query.recency,
             asked_at,
@@ -91,18 +93,14 @@ impl Memory {
     }
 
     fn embedder_for(&self, query: &RecallQuery) -> Result<Option<std::sync::Arc<dyn Embedder>>> {
-        match (query.mode, self.embedder()) {
-            (Some(RecallMode::Lexical), _) | (None, None) => Ok(None),
+        match (query.mode.unwrap_or_else(|| self.default_mode()), self.embedder()) {
+            (RecallMode::Lexical, _) => Ok(None),
             (_, Some(embedder)) => Ok(Some(std::sync::Arc::clone(embedder))),
-            (Some(_), None) => {
+            (_, None) => {
                 let message = "this memory has no embedder: ask for the mode lexical, or for none";
                 Err(Error::new(ErrorKind::Unsupported, message))
             }
         }
-    }
-
-    fn weight_of(&self, query: &RecallQuery) -> f64 {
-        if query.mode == Some(RecallMode::Dense) { 1.0 } else { self.dense_weight() }
     }
 
     /// How many of the memories fit into the budget of tokens.

@@ -11,7 +11,7 @@ use operone_core::event::EventBus;
 use operone_core::id::{Ids, SystemIds};
 use operone_core::in_process::{ExtractiveModel, InProcessBus};
 use operone_core::journal::{Journal, WorkKind};
-use operone_core::memory::MemoryStore;
+use operone_core::memory::{MemoryStore, RecallMode};
 use operone_core::model::LanguageModel;
 use operone_core::retrieve::Retriever;
 use operone_core::work::{Doorbell, Workers};
@@ -62,7 +62,10 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
     let model = language_model(config)?;
     let retriever: Arc<dyn Retriever> =
         Arc::new(HybridRetriever::new(Arc::clone(&chunks), queries, Arc::clone(&cache) as _));
-    let memory = Arc::new(Memory::new(memories, Arc::clone(&clock), Arc::clone(&ids)));
+    let memory = Memory::new(memories, Arc::clone(&clock), Arc::clone(&ids))
+        .with_embedder(Arc::clone(&embedder))
+        .with_default_mode(RecallMode::Lexical);
+    let memory = Arc::new(memory);
     let files = match &config.files_roots {
         None => FileSource::any_readable(),
         Some(roots) => FileSource::below(roots),

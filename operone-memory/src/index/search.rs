@@ -31,11 +31,21 @@ impl Position {
     }
 }
 
+/// What vectors have to say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dense<'a> {
+    /// The vector of the text.
+    pub(crate) query: &'a [f32],
+    /// What it counts beside the words; 1 for vectors alone.
+    pub(crate) weight: f64,
+    /// The cosine of a memory that holds no word of the query and is found all the same.
+    pub(crate) least_cosine: f64,
+}
+
 /// What to search for.
 pub(crate) struct Search<'a> {
     pub(crate) text: &'a str,
-    /// The vector of the text, and what it counts beside the words; 1 for vectors alone.
-    pub(crate) vector: Option<(&'a [f32], f64)>,
+    pub(crate) dense: Option<Dense<'a>>,
     /// Whether a memory may be found.
     pub(crate) filter: &'a (dyn Fn(&Entry) -> bool + Sync),
     pub(crate) recency: Option<Recency>,
@@ -136,24 +146,27 @@ impl Index {
                 ..Candidate::default()
             }
         };
-        let is_dense_alone = search.vector.is_some_and(|(_, weight)| weight >= 1.0);
-        let own = matches.by_place.iter().filter(|(_, found)| found.is_own && !is_dense_alone);
+        let is_dense_alone = search.dense.is_some_and(|dense| dense.weight >= 1.0);
+        // In a thread that has a name an answer may be found by its question alone.
+        let is_named = |place: u32| self.at(place).is_some_and(|held| held.entry.thread.is_some());
+        let own = matches.by_place.iter().filter(|(_, found)| !is_dense_alone && found.bm25 > 0.0);
+        let own = own.filter(|(place, found)| found.is_own || is_named(**place));
         let own = own.map(|(place, _)| *place).filter(|place| may_be_found(*place));
-        let Some((query, _)) = search.vector else {
+        let Some(Dense { query, least_cosine, .. }) = search.dense else {
             return own.map(|place| (place, words(place))).collect();
         };
         let cosine = |held: &super::Held| held.vector.as_ref().map(|vector| dot(query, vector));
         let mut lexical: Vec<(i64, u32)> =
             own.map(|place| (in_millionths(words(place).lexical), place)).collect();
         cut(&mut lexical);
-        let mut dense: Vec<(i64, u32)> = self
+        let mut alike: Vec<(i64, u32)> = self
             .readable(search.now)
             .filter(|(_, entry)| (search.filter)(entry))
             .filter_map(|(place, _)| Some((in_millionths(cosine(self.at(place)?)?), place)))
-            .filter(|(cosine, _)| *cosine > 0)
+            .filter(|(cosine, _)| *cosine > 0 && *cosine >= in_millionths(least_cosine))
             .collect();
-        cut(&mut dense);
-        let places = lexical.into_iter().chain(dense).map(|(_, place)| place);
+        cut(&mut alike);
+        let places = lexical.into_iter().chain(alike).map(|(_, place)| place);
         places
             .map(|place| (place, Candidate { dense: self.at(place).and_then(cosine), ..words(place) }))
             .collect()
@@ -198,7 +211,7 @@ impl Index {
 
 /// Brings words and vectors onto one scale. The best relevance is the share of the query that it covers.
 fn weigh(candidates: &mut BTreeMap<u32, Candidate>, search: &Search<'_>, coverage: f64) {
-    let Some((_, weight)) = search.vector else {
+    let Some(Dense { weight, .. }) = search.dense else {
         let best = candidates.values().fold(0.0_f64, |best, candidate| best.max(candidate.lexical));
         if best > 0.0 {
             candidates

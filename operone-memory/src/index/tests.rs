@@ -41,7 +41,7 @@ fn index(policy: Policy, contents: &[&str]) -> Index {
 fn search(text: &str) -> Search<'_> {
     Search {
         text,
-        vector: None,
+        dense: None,
         filter: &|_| true,
         recency: None,
         asked_at: NOW,
