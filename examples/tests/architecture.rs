@@ -36,7 +36,10 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "operone-web",
         ],
     ),
-    ("operone-examples", &["operone-core", "operone-embed", "operone-memory", "operone-rag"]),
+    (
+        "operone-examples",
+        &["operone-core", "operone-embed", "operone-memory", "operone-rag", "operone-sqlite"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -7,7 +7,8 @@ use operone_core::clock::Clock;
 use operone_core::embed::{Embedder, EmbedderKind};
 use operone_core::id::{Ids, MemoryId, TenantId};
 use operone_core::memory::{
-    Entry, MemoryStore, NewMemory, Recall, RecallMode, RecallQuery, Recalled, Remembered, Revision, Scope, ScopeKey,
+    Entry, MemoryStore, NewMemory, Recall, RecallMode, RecallQuery, Recalled, Remembered, Revision, Scope,
+    ScopeKey,
 };
 use operone_core::{Error, Result};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
@@ -62,7 +63,15 @@ impl Memory {
     /// Memory over `store`, without vectors, whose indexes may take 256 MiB.
     pub fn new(store: Arc<dyn MemoryStore>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
         let indexes = Indexes::new(INDEX_BUDGET);
-        Self { store, clock, ids, policies: Policies::default(), embedder: None, default_mode: RecallMode::Hybrid, indexes }
+        Self {
+            store,
+            clock,
+            ids,
+            policies: Policies::default(),
+            embedder: None,
+            default_mode: RecallMode::Hybrid,
+            indexes,
+        }
     }
 
     /// Sets how much memory the indexes may take, in bytes, by estimate.

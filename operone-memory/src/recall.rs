@@ -26,9 +26,7 @@ impl Memory {
         };
         let embedder = self.embedder_for(query)?;
         let vector = match &embedder {
-            Some(embedder) if !query.text.trim().is_empty() => {
-                embed_query(embedder.as_ref(), query).await?
-            }
+            Some(embedder) if !query.text.trim().is_empty() => embed_query(embedder.as_ref(), query).await?,
             _ => None,
         };
         let (index, vector) = match (embedder, vector) {
