@@ -10,6 +10,7 @@ mod database;
 mod events;
 mod mcp;
 mod memory;
+mod memory_service;
 mod models;
 mod operations;
 mod problems;
