@@ -5,7 +5,7 @@ use std::sync::Arc;
 use operone_core::Error;
 use operone_core::Result;
 use operone_core::id::MemoryId;
-use operone_core::memory::{NewMemory, Recall, RecallQuery, Scope, ScopeKey};
+use operone_core::memory::{NewMemory, Recall, RecallQuery, Scope, ScopeKey, Trust};
 use operone_core::tool::{Tool, ToolClass, ToolContext, ToolHandle, ToolSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -124,7 +124,7 @@ impl Tool for WriteMemory {
 
     async fn call(&self, context: &ToolContext, input: WriteInput) -> Result<WriteOutput> {
         let scope = scope(context, input.scope)?;
-        let mut memory = NewMemory::new(input.content).with_tags(input.tags);
+        let mut memory = NewMemory::new(input.content).with_tags(input.tags).with_trust(Trust::Agent);
         if !context.idempotency_key.is_empty() {
             memory = memory.with_id(derived_id(context));
         }

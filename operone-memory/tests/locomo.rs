@@ -45,8 +45,10 @@ mod with_data {
             Arc::new(SystemIds),
         );
         for turn in objects("corpus.jsonl") {
-            let said = format!("{}: {}", turn["title"].as_str().unwrap(), turn["text"].as_str().unwrap());
-            let said = NewMemory::new(said).with_id(id(turn["_id"].as_str().unwrap()));
+            let said = NewMemory::new(turn["text"].as_str().unwrap())
+                .with_id(id(turn["_id"].as_str().unwrap()))
+                .with_actor(turn["title"].as_str().unwrap())
+                .with_thread(turn["session"].to_string());
             memory.remember(&scope(&turn), vec![said]).await.unwrap();
         }
         let mut evidence: BTreeMap<String, Vec<MemoryId>> = BTreeMap::new();

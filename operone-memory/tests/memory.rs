@@ -127,7 +127,7 @@ async fn what_another_writes_or_erases_is_seen() {
     let found = recall(&other, &scope, "number2499").await;
     assert_eq!(found.memories[0].entry.content, "entry number2499 of many");
     let ids = [found.memories[0].entry.id.clone()];
-    store.erase(&scope, &ids).await.unwrap();
+    store.erase(&scope, &ids, Timestamp::default()).await.unwrap();
     for memory in [&one, &other] {
         let left = recall(memory, &scope, "number2499").await;
         assert!(left.memories.is_empty(), "{left:?}");
@@ -208,11 +208,14 @@ async fn the_tools_write_and_read() {
         code(write.call(&context("k"), json!({"content": "a", "scope": "a b"})).await),
         "invalid_scope"
     );
-    // Without a key each call writes.
-    write.call(&context(""), json!({"content": "again"})).await.unwrap();
-    write.call(&context(""), json!({"content": "again"})).await.unwrap();
-    let found = read.call(&context(""), json!({"query": "again"})).await.unwrap();
-    assert_eq!(found["entries"].as_array().unwrap().len(), 2);
+    // Without a key each call writes; what is said twice is kept twice where people talk, and once among facts.
+    for (scope, expected) in [("session/2", 2), ("longterm", 1)] {
+        let input = json!({"content": "again", "scope": scope});
+        write.call(&context(""), input.clone()).await.unwrap();
+        write.call(&context(""), input).await.unwrap();
+        let found = read.call(&context(""), json!({"query": "again", "scope": scope})).await.unwrap();
+        assert_eq!(found["entries"].as_array().unwrap().len(), expected, "{scope}");
+    }
 }
 
 mod conformance {

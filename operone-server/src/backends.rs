@@ -11,7 +11,7 @@ use operone_core::event::EventBus;
 use operone_core::id::{Ids, SystemIds};
 use operone_core::in_process::{ExtractiveModel, InProcessBus};
 use operone_core::journal::{Journal, WorkKind};
-use operone_core::memory::{MemoryStore, Recall};
+use operone_core::memory::{MemoryStore, RecallMode};
 use operone_core::model::LanguageModel;
 use operone_core::retrieve::Retriever;
 use operone_core::work::{Doorbell, Workers};
@@ -64,8 +64,10 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
     let model = language_model(config)?;
     let retriever: Arc<dyn Retriever> =
         Arc::new(HybridRetriever::new(Arc::clone(&chunks), queries, Arc::clone(&cache) as _));
-    let memory: Arc<dyn Recall> =
-        Arc::new(Memory::new(Arc::clone(&memories), Arc::clone(&clock), Arc::clone(&ids)));
+    let memory = Memory::new(memories, Arc::clone(&clock), Arc::clone(&ids))
+        .with_embedder(Arc::clone(&embedder))
+        .with_default_mode(RecallMode::Lexical);
+    let memory = Arc::new(memory);
     let files = match &config.files_roots {
         None => FileSource::any_readable(),
         Some(roots) => FileSource::below(roots),
@@ -98,7 +100,7 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
         }
     }
     let capabilities = Arc::new(
-        Capabilities::new(model, Arc::clone(&retriever), Arc::clone(&memory), web, workspace)
+        Capabilities::new(model, Arc::clone(&retriever), Arc::clone(&memory) as _, web, workspace)
             .with_workspace_quota(config.workspace_quota)
             .with_databases(databases::by_name(opened))
             .with_mcp_servers(McpServers::new(&config.mcp_servers)?),
@@ -130,7 +132,6 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
         ingestor,
         uploads: Arc::new(Semaphore::new(limits::UPLOADS_AT_ONCE)),
         memory,
-        memories,
         info: Arc::new(info),
         allowed_hosts: allowed_hosts(config),
         background: Background::new(background),

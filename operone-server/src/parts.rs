@@ -7,9 +7,9 @@ use operone_core::agent::RunServices;
 use operone_core::chunk::{ChunkStore, Collection, Level, LexicalQuery};
 use operone_core::embed::Embedder;
 use operone_core::id::{Ids, TenantId};
-use operone_core::memory::{MemoryStore, Recall};
 use operone_core::retrieve::Retriever;
 use operone_core::work::{Doorbell, Workers};
+use operone_memory::{Memory, Purge};
 use operone_rag::ingest::Ingestor;
 use operone_sqlite::DataFolder;
 use tokio::runtime::Handle;
@@ -38,14 +38,16 @@ pub struct Parts {
     pub(crate) chunks: Arc<dyn ChunkStore>,
     pub(crate) ingestor: Ingestor,
     pub(crate) uploads: Arc<Semaphore>,
-    pub(crate) memory: Arc<dyn Recall>,
-    pub(crate) memories: Arc<dyn MemoryStore>,
+    pub(crate) memory: Arc<Memory>,
     pub(crate) info: Arc<Info>,
     pub(crate) allowed_hosts: AllowedHosts,
     pub(crate) background: Background,
     /// Keeps other processes out of the data folder for as long as anything here lives.
     pub(crate) _folder: Arc<DataFolder>,
 }
+
+/// How often expired memories are erased.
+const PURGE_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Where work runs that no request waits for.
 #[derive(Clone, Debug)]
@@ -94,6 +96,16 @@ impl Parts {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = capabilities.mcp().connect() => {}
+            }
+        });
+        let (mut purge, stop) = (Purge::new(Arc::clone(&self.memory)), self.background.stop.clone());
+        self.background.spawn(async move {
+            while stop.run_until_cancelled(tokio::time::sleep(PURGE_EVERY)).await.is_some() {
+                match stop.run_until_cancelled(purge.run()).await {
+                    Some(Ok(0)) | None => {}
+                    Some(Ok(erased)) => tracing::info!(erased, "expired memories were erased"),
+                    Some(Err(error)) => tracing::warn!(%error, "expired memories were not erased yet"),
+                }
             }
         });
         let (chunks, present) = (Arc::clone(&self.chunks), self.embedder.info().id);

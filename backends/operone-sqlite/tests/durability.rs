@@ -16,7 +16,7 @@ use operone_core::id::{AgentId, DocId, MemoryId, TenantId, WorkId};
 use operone_core::journal::{
     Append, Claim, Journal, Lease, NewAgent, NewEvent, NewWork, Outcome, Page, Status, WorkKind,
 };
-use operone_core::memory::{Entry, MemoryStore, Revision, Scope, ScopeKey};
+use operone_core::memory::{Batch, Entry, MemoryStore, Revision, Scope, ScopeKey};
 use operone_core::{Error, ErrorKind};
 use operone_sqlite::{SqliteChunkStore, SqliteEmbeddingCache, SqliteJournal, SqliteMemoryStore};
 use serde_json::json;
@@ -220,13 +220,16 @@ async fn a_reopened_memory_has_everything_but_what_was_erased() {
     let entry = |number| Entry::new(id(number), format!("fact {number}"), Vec::new(), SystemClock.now());
     let before = {
         let store = SqliteMemoryStore::open(&path).unwrap();
-        store.append(&scope, (0..5).map(entry).collect()).await.unwrap();
-        store.erase(&scope, &[id(3)]).await.unwrap();
+        store.write(&scope, Batch::of(SystemClock.now(), (0..5).map(entry).collect())).await.unwrap();
+        store.erase(&scope, &[id(3)], SystemClock.now()).await.unwrap();
         store.scan(&scope, Revision(0), 100).await.unwrap()
     };
     let store = SqliteMemoryStore::open(&path).unwrap();
     assert_eq!(store.scan(&scope, Revision(0), 100).await.unwrap(), before);
-    assert_eq!(store.append(&scope, vec![entry(7)]).await.unwrap(), Revision(7));
+    assert_eq!(
+        store.write(&scope, Batch::of(SystemClock.now(), vec![entry(7)])).await.unwrap().revision,
+        Revision(7)
+    );
 }
 
 #[tokio::test]
@@ -315,7 +318,7 @@ async fn a_damaged_page_is_reported() {
             let id = MemoryId::new(format!("mem-{number}")).unwrap();
             Entry::new(id, "x".repeat(500), Vec::new(), SystemClock.now())
         };
-        store.append(&scope, (0..200).map(entry).collect()).await.unwrap();
+        store.write(&scope, Batch::of(SystemClock.now(), (0..200).map(entry).collect())).await.unwrap();
     }
     let mut bytes = std::fs::read(&path).unwrap();
     bytes.iter_mut().skip(4096).for_each(|byte| *byte = 0xa5);

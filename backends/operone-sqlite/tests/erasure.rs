@@ -5,9 +5,9 @@ use std::path::Path;
 
 use operone_core::cache::{ContentHash, EmbeddingCache};
 use operone_core::chunk::{Chunk, ChunkStore, Collection, Document, Level, LexicalQuery, NewDocument};
-use operone_core::clock::Timestamp;
+use operone_core::clock::{Clock, SystemClock, Timestamp};
 use operone_core::id::{DocId, MemoryId, TenantId};
-use operone_core::memory::{Entry, MemoryStore, Revision, Scope, ScopeKey};
+use operone_core::memory::{Batch, Entry, MemoryStore, Revision, Scope, ScopeKey};
 use operone_sqlite::{SqliteChunkStore, SqliteEmbeddingCache, SqliteMemoryStore};
 
 const MEMORIES: usize = 1_500;
@@ -45,14 +45,17 @@ async fn erased_text_is_in_no_file() {
         .map(|scope| ScopeKey::new(TenantId::local(), Scope::new(scope).unwrap()));
     for begin in (0..MEMORIES).step_by(10) {
         let scope = &scopes[(begin / 10) % scopes.len()];
-        store.append(scope, (begin..begin + 10).map(entry).collect()).await.unwrap();
+        store
+            .write(scope, Batch::of(SystemClock.now(), (begin..begin + 10).map(entry).collect()))
+            .await
+            .unwrap();
     }
     let erased: Vec<usize> = (0..MEMORIES).filter(|number| number % 3 != 0 || number % 7 == 0).collect();
     for batch in erased.chunks(400) {
         let ids: Vec<_> = batch.iter().copied().map(id).collect();
         let mut count = 0;
         for scope in &scopes {
-            count += store.erase(scope, &ids).await.unwrap().1;
+            count += store.erase(scope, &ids, SystemClock.now()).await.unwrap().ids.len();
         }
         assert_eq!(count, batch.len());
         let left = marks(folder.path());
@@ -62,8 +65,8 @@ async fn erased_text_is_in_no_file() {
         (0..MEMORIES).filter(|number| number % 3 == 0 && number % 7 != 0).collect();
     assert_eq!(marks(folder.path()), kept);
     for number in kept {
-        let found = store.get(&TenantId::local(), &id(number)).await.unwrap();
-        assert_eq!(found.unwrap().1, entry(number));
+        let scope = store.locate(&TenantId::local(), &id(number)).await.unwrap().unwrap();
+        assert_eq!(store.get(&scope, &id(number)).await.unwrap(), Some(entry(number)));
     }
 }
 
@@ -72,7 +75,7 @@ async fn a_reader_does_not_keep_erased_text_alive() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteMemoryStore::open(folder.path().join("memory.db")).unwrap();
     let scope = ScopeKey::new(TenantId::local(), Scope::new("longterm").unwrap());
-    store.append(&scope, (0..50).map(entry).collect()).await.unwrap();
+    store.write(&scope, Batch::of(SystemClock.now(), (0..50).map(entry).collect())).await.unwrap();
     let reading = tokio::spawn({
         let (store, scope) = (store.clone(), scope.clone());
         async move {
@@ -82,7 +85,7 @@ async fn a_reader_does_not_keep_erased_text_alive() {
         }
     });
     for number in 0..20 {
-        assert_eq!(store.erase(&scope, &[id(number)]).await.unwrap().1, 1);
+        assert_eq!(store.erase(&scope, &[id(number)], SystemClock.now()).await.unwrap().ids.len(), 1);
         assert!(!marks(folder.path()).contains(&number));
     }
     reading.await.unwrap();

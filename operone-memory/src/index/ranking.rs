@@ -1,8 +1,7 @@
-//! Ranks the memories of a scope by BM25.
+//! BM25 over the memories of a scope, the words around each in its conversation, and the conversation as a whole.
 
 use std::collections::{BTreeSet, HashMap};
 
-use operone_core::memory::ScoredMemory;
 use operone_core::text::Analyser;
 
 use super::{Index, Posting};
@@ -15,14 +14,20 @@ const B: f64 = 0.4;
 const BEFORE: f64 = 0.5;
 const AFTER: f64 = 0.3;
 
-/// What a query has found of one memory.
+/// What the score of the whole conversation counts for each of its memories.
+const THREAD: f64 = 0.3;
+
+/// What a query has found of one memory by its words.
 #[derive(Clone, Copy, Debug, Default)]
-struct Match {
-    bm25: f64,
+pub(super) struct Match {
+    /// BM25 with the words around it.
+    pub(super) bm25: f64,
+    /// What its conversation adds.
+    pub(super) thread: f64,
     /// The weights of the query's terms that it has, or that its neighbours have, in part.
-    covered: f64,
+    pub(super) covered: f64,
     /// Whether it has a term itself.
-    is_own: bool,
+    pub(super) is_own: bool,
 }
 
 /// How often a memory has a term, its neighbours' words counted in part.
@@ -32,53 +37,67 @@ struct Count {
     is_own: bool,
 }
 
-impl Index {
-    /// The memories that share a term with the text, the best first. In a conversation the words of their
-    /// neighbours help.
-    ///
-    /// The score of the best is the share of the query's terms it has, weighted by how rare they are; the other
-    /// scores are in proportion. Equal scores are ordered from the newest to the oldest.
-    pub(crate) fn search(&self, text: &str, limit: usize) -> Vec<ScoredMemory> {
-        let (matches, all_weights) = self.matches(text);
-        let best = matches.values().fold(Match::default(), |best, other| {
-            let is_better =
-                other.bm25 > best.bm25 || (other.bm25 == best.bm25 && other.covered > best.covered);
-            if is_better { *other } else { best }
-        });
-        if best.bm25 <= 0.0 || all_weights <= 0.0 {
-            return Vec::new();
-        }
-        let top = (best.covered / all_weights).min(1.0);
-        let mut ranked: Vec<(f64, u32)> = matches
-            .into_iter()
-            .map(|(place, found)| (rounded(top * found.bm25 / best.bm25), place))
-            .collect();
-        ranked.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)));
-        let held = ranked.into_iter().filter_map(|(score, place)| Some((score, self.at(place)?))).take(limit);
-        held.map(|(score, held)| ScoredMemory::new(held.entry.clone(), score)).collect()
-    }
+/// What each memory has of a query's terms.
+#[derive(Debug, Default)]
+pub(super) struct Matches {
+    pub(super) by_place: HashMap<u32, Match>,
+    /// The weight of all terms of the query together.
+    pub(super) all_weights: f64,
+}
 
-    /// What each memory has of the query's terms, and the weight of all these terms together.
-    fn matches(&self, text: &str) -> (HashMap<u32, Match>, f64) {
-        let mut matches: HashMap<u32, Match> = HashMap::new();
-        let mut all_weights = 0.0;
+impl Index {
+    /// The memories that share a term with the text.
+    pub(super) fn matches(&self, text: &str) -> Matches {
+        let mut matches = Matches::default();
         let mean_length = self.mean_length();
+        let threads = self.threads.count();
+        let mut by_thread: HashMap<u32, f64> = HashMap::new();
         // In the order of the terms, so that sums are rounded the same way everywhere.
         let terms: BTreeSet<String> = Analyser.terms(text).into_iter().collect();
         for term in terms {
             let postings = self.postings.get(&term).map(Vec::as_slice).unwrap_or_default();
-            let weight = inverse_document_frequency(self.by_id.len() as f64, postings.len() as f64);
-            all_weights += weight;
+            let weight = inverse_document_frequency(self.by_id.len(), postings.len());
+            matches.all_weights += weight;
             for (place, Count { count, is_own }) in self.counts(postings) {
-                let relative = self.length(place) / mean_length;
-                let found = matches.entry(place).or_default();
-                found.bm25 += weight * count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * relative));
+                let found = matches.by_place.entry(place).or_default();
+                found.bm25 += weight * term_weight(count, self.length(place) / mean_length);
                 found.covered += weight * count.min(1.0);
                 found.is_own |= is_own;
             }
+            if threads > 1 {
+                self.add_threads(&mut by_thread, postings, threads);
+            }
         }
-        matches.retain(|_, found| found.is_own);
-        (matches, all_weights)
+        for (place, found) in &mut matches.by_place {
+            let thread = self.at(*place).and_then(|held| held.thread);
+            found.thread = THREAD * thread.and_then(|thread| by_thread.get(&thread)).copied().unwrap_or(0.0);
+        }
+        matches
+    }
+
+    /// The terms of the text that a memory has itself.
+    pub(super) fn own_terms(&self, text: &str, place: u32) -> Vec<String> {
+        let terms: BTreeSet<String> = Analyser.terms(text).into_iter().collect();
+        let has = |term: &String| {
+            let postings = self.postings.get(term).map(Vec::as_slice).unwrap_or_default();
+            postings.binary_search_by_key(&place, |posting| posting.place).is_ok()
+        };
+        terms.into_iter().filter(has).collect()
+    }
+
+    fn add_threads(&self, by_thread: &mut HashMap<u32, f64>, postings: &[Posting], threads: usize) {
+        let mut counts: HashMap<u32, f64> = HashMap::new();
+        for posting in postings {
+            if let Some(thread) = self.at(posting.place).and_then(|held| held.thread) {
+                *counts.entry(thread).or_default() += f64::from(posting.count);
+            }
+        }
+        let weight = inverse_document_frequency(threads, counts.len());
+        let mean = self.threads.mean_terms();
+        for (thread, count) in counts {
+            let relative = self.threads.terms(thread) as f64 / mean;
+            *by_thread.entry(thread).or_default() += weight * term_weight(count, relative);
+        }
     }
 
     fn counts(&self, postings: &[Posting]) -> HashMap<u32, Count> {
@@ -87,7 +106,7 @@ impl Index {
             let count = f64::from(posting.count);
             let own = counts.entry(posting.place).or_default();
             *own = Count { count: own.count + count, is_own: true };
-            if let Some(held) = self.at(posting.place).filter(|_| self.is_conversation) {
+            if let Some(held) = self.at(posting.place) {
                 for (neighbour, share) in [(held.after, BEFORE), (held.before, AFTER)] {
                     if let Some(neighbour) = neighbour {
                         counts.entry(neighbour).or_default().count += share * count;
@@ -100,80 +119,30 @@ impl Index {
 
     fn length(&self, place: u32) -> f64 {
         let of = |place: Option<u32>| {
-            place.and_then(|place| self.at(place)).map_or(0.0, |held| held.length.into())
+            place.and_then(|place| self.at(place)).map_or(0.0, |held| f64::from(held.length))
         };
         match self.at(place) {
-            Some(held) if self.is_conversation => {
-                f64::from(held.length) + BEFORE * of(held.before) + AFTER * of(held.after)
-            }
-            Some(held) => held.length.into(),
+            Some(held) => f64::from(held.length) + BEFORE * of(held.before) + AFTER * of(held.after),
             None => 0.0,
         }
     }
 
-    /// Never zero: something is divided by it.
+    /// The length of a memory at the mean, with what its neighbours lend; never zero, for something is divided
+    /// by it.
     fn mean_length(&self) -> f64 {
-        let of = |place: Option<u32>| {
-            place.and_then(|place| self.at(place)).map_or(0.0, |held| held.length.into())
-        };
-        let own = self.terms as f64;
-        let context = if self.is_conversation {
-            BEFORE * (own - of(self.last)) + AFTER * (own - of(self.first))
-        } else {
-            0.0
-        };
-        ((own + context) / (self.by_id.len().max(1) as f64)).max(1.0)
+        let lent =
+            self.threads.lent_terms(BEFORE, AFTER, |place| self.at(place).map_or(0, |held| held.length));
+        ((self.terms as f64 + lent) / (self.by_id.len().max(1) as f64)).max(1.0)
     }
 }
 
-/// How much a term tells that `containing` of `total` memories have; never negative.
-fn inverse_document_frequency(total: f64, containing: f64) -> f64 {
-    (1.0 + (total - containing + 0.5) / (containing + 0.5)).ln()
+/// How much a term tells that `containing` of `total` texts have; never negative.
+fn inverse_document_frequency(total: usize, containing: usize) -> f64 {
+    let (total, containing) = (total as f64, containing as f64);
+    libm::log(1.0 + (total - containing + 0.5) / (containing + 0.5))
 }
 
-/// Rounded, so that the last bits of a platform's arithmetic decide nothing.
-fn rounded(score: f64) -> f64 {
-    (score * 1e6).round() / 1e6
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::{contents, found, index};
-
-    #[test]
-    fn the_score_of_the_best_is_its_share_of_the_query() {
-        let index = index("longterm", &["User prefers dark mode", "The dark side of the moon", "Buy milk"]);
-        let whole = found(&index, "Which mode does the user prefer, dark?");
-        assert_eq!((whole[0].0.as_str(), whole[0].1, whole.len()), ("User prefers dark mode", 1.0, 2));
-        assert!(whole[1].1 > 0.0 && whole[1].1 < 0.5);
-        let part = found(&index, "dark chocolate");
-        assert!(part[0].1 < 0.4, "'chocolate' is unknown here and weighs more: {part:?}");
-        assert!(found(&index, "penguins").is_empty() && found(&index, "?!").is_empty());
-    }
-
-    #[test]
-    fn of_equal_scores_the_newest_comes_first() {
-        let index = index("longterm", &["one fact", "two facts", "one more fact of many other things"]);
-        assert_eq!(contents(&index, "fact")[..2], ["two facts", "one fact"]);
-    }
-
-    #[test]
-    fn only_in_a_conversation_neighbours_help() {
-        let talk = [
-            "Lisbon has a new bridge.",
-            "The weather is nice.",
-            "Where did you spend your holidays?",
-            "Oh, in Lisbon, with Ada.",
-            "And you?",
-        ];
-        let order =
-            ["Where did you spend your holidays?", "Oh, in Lisbon, with Ada.", "Lisbon has a new bridge."];
-        assert_eq!(contents(&index("session/1", &talk), "Was it Lisbon, on your holidays?"), order);
-        for scope in ["longterm", "sessions"] {
-            let alone = found(&index(scope, &talk), "Was it Lisbon, on your holidays?");
-            assert_eq!((alone.len(), alone[1].1), (3, alone[2].1), "both say Lisbon once: {alone:?}");
-        }
-        let question = contents(&index("session", &talk), "holidays");
-        assert_eq!(question, ["Where did you spend your holidays?"], "a neighbour's word is no match");
-    }
+/// The part of one term before its inverse document frequency, in a text of `relative` the mean length.
+fn term_weight(count: f64, relative: f64) -> f64 {
+    count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * relative))
 }

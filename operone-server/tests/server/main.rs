@@ -12,6 +12,7 @@ mod events;
 mod ingest_in_files;
 mod mcp;
 mod memory;
+mod memory_service;
 mod models;
 mod openai;
 mod operations;
