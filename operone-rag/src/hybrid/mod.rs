@@ -91,16 +91,17 @@ impl HybridRetriever {
         self
     }
 
-    async fn search(&self, query: &RetrieveQuery) -> Result<Answer> {
+    /// Searches a collection that was built with the embedder `stored`.
+    async fn search(&self, query: &RetrieveQuery, stored: Option<&str>) -> Result<Answer> {
         let mode = query.options.mode;
         let mut by_vectors =
             mode == SearchMode::Dense || (mode == SearchMode::Hybrid && self.config.dense_weight > 0.0);
         let present = self.vectors.info().id;
         let mut degraded = None;
-        match self.store.embedder(&query.collection).await? {
+        match stored {
             None => return Ok(Answer { hits: Vec::new(), degraded, whole: true }),
             Some(stored) if stored != present && by_vectors => {
-                let mismatch = embedder_mismatch(&query.collection, &stored, &present);
+                let mismatch = embedder_mismatch(&query.collection, stored, &present);
                 if mode == SearchMode::Dense {
                     return Err(mismatch);
                 }
@@ -210,17 +211,21 @@ impl Retriever for HybridRetriever {
         {
             return Ok(kept.as_ref().clone());
         }
-        let embedder = self.store.embedder(&query.collection).await?;
-        let mut answer = self.search(&query).await;
+        let mut embedder = self.store.embedder(&query.collection).await?;
+        let mut answer = self.search(&query, embedder.as_deref()).await;
         let mut now = self.store.generation(&query.collection).await?;
-        if now != generation && self.store.embedder(&query.collection).await? != embedder {
-            // Vectors of another embedder came in between: once more, among one kind of them.
-            answer = self.search(&query).await;
+        if now != generation {
+            let built_with = self.store.embedder(&query.collection).await?;
+            if built_with != embedder {
+                // Vectors of another embedder came in between: once more, among one kind of them.
+                embedder = built_with;
+                answer = self.search(&query, embedder.as_deref()).await;
+            }
         }
         let mut answer = answer?;
         if !answer.whole {
             // A document was replaced between its scores and its text: once more, with what is there now.
-            answer = self.search(&query).await?;
+            answer = self.search(&query, embedder.as_deref()).await?;
             now = self.store.generation(&query.collection).await?;
         }
         let retrieved = Retrieved::new(answer.hits).with_degraded(answer.degraded);
