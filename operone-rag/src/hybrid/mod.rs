@@ -17,7 +17,7 @@ use operone_core::embed::Embedder;
 use operone_core::error::ErrorReport;
 use operone_core::retrieve::{Hit, Passage, Reranker, RetrieveQuery, Retrieved, Retriever, SearchMode};
 use operone_core::text::{Analyser, min_max};
-use operone_core::{Error, Result};
+use operone_core::{Error, ErrorKind, Result};
 
 use crate::ingest::embedder_mismatch;
 use crate::rerank::LexicalReranker;
@@ -211,23 +211,26 @@ impl Retriever for HybridRetriever {
         {
             return Ok(kept.as_ref().clone());
         }
-        let mut embedder = self.store.embedder(&query.collection).await?;
-        let mut answer = self.search(&query, embedder.as_deref()).await;
-        let mut now = self.store.generation(&query.collection).await?;
-        if now != generation {
-            let built_with = self.store.embedder(&query.collection).await?;
-            if built_with != embedder {
+        let mut tries = 0;
+        let (answer, now) = loop {
+            tries += 1;
+            let embedder = self.store.embedder(&query.collection).await?;
+            let answer = self.search(&query, embedder.as_deref()).await;
+            let now = self.store.generation(&query.collection).await?;
+            if now != generation && self.store.embedder(&query.collection).await? != embedder {
                 // Vectors of another embedder came in between: once more, among one kind of them.
-                embedder = built_with;
-                answer = self.search(&query, embedder.as_deref()).await;
+                if tries == TRIES {
+                    let detail = "the collection was embedded again while it was searched; ask once more";
+                    return Err(Error::new(ErrorKind::Unavailable, detail).with_code("reembedded"));
+                }
+                continue;
             }
-        }
-        let mut answer = answer?;
-        if !answer.whole {
-            // A document was replaced between its scores and its text: once more, with what is there now.
-            answer = self.search(&query, embedder.as_deref()).await?;
-            now = self.store.generation(&query.collection).await?;
-        }
+            let answer = answer?;
+            // A document may be replaced between its scores and its text: then once more, with what is there now.
+            if answer.whole || tries > 1 {
+                break (answer, now);
+            }
+        };
         let retrieved = Retrieved::new(answer.hits).with_degraded(answer.degraded);
         if answer.whole && now == generation {
             self.answers.insert(asked, Arc::new(retrieved.clone()));
@@ -261,6 +264,9 @@ fn check(query: &RetrieveQuery) -> Result<()> {
     };
     Err(Error::invalid(detail).with_code(code))
 }
+
+/// How often a query is tried whose collection changes its embedder meanwhile.
+const TRIES: u32 = 4;
 
 /// The most tokens of a hit with its context.
 const MAX_CONTEXT: usize = 8192;
