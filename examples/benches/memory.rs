@@ -1,5 +1,6 @@
 //! Memories written per second, how long a read takes, and what a memory weighs. Run with
 //! `cargo bench -p operone-examples --bench memory`; the folder is `OPERONE_BENCH_DIR`, or the system's temporary one.
+#![allow(clippy::panic, reason = "a benchmark that cannot run says why")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

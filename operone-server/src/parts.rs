@@ -37,9 +37,10 @@ pub struct Parts {
     pub(crate) embedder: Arc<dyn Embedder>,
     pub(crate) chunks: Arc<dyn ChunkStore>,
     pub(crate) ingestor: Ingestor,
-    pub(crate) uploads: Arc<Semaphore>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) info: Arc<Info>,
+    /// Lets as many uploads be worked on at once as it has permits.
+    pub(crate) uploads: Arc<Semaphore>,
     pub(crate) allowed_hosts: AllowedHosts,
     pub(crate) background: Background,
     /// Keeps other processes out of the data folder for as long as anything here lives.

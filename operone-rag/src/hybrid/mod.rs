@@ -17,7 +17,7 @@ use operone_core::embed::Embedder;
 use operone_core::error::ErrorReport;
 use operone_core::retrieve::{Hit, Passage, Reranker, RetrieveQuery, Retrieved, Retriever, SearchMode};
 use operone_core::text::{Analyser, min_max};
-use operone_core::{Error, Result};
+use operone_core::{Error, ErrorKind, Result};
 
 use crate::ingest::embedder_mismatch;
 use crate::rerank::LexicalReranker;
@@ -91,16 +91,17 @@ impl HybridRetriever {
         self
     }
 
-    async fn search(&self, query: &RetrieveQuery) -> Result<Answer> {
+    /// Searches a collection that was built with the embedder `stored`.
+    async fn search(&self, query: &RetrieveQuery, stored: Option<&str>) -> Result<Answer> {
         let mode = query.options.mode;
         let mut by_vectors =
             mode == SearchMode::Dense || (mode == SearchMode::Hybrid && self.config.dense_weight > 0.0);
         let present = self.vectors.info().id;
         let mut degraded = None;
-        match self.store.embedder(&query.collection).await? {
+        match stored {
             None => return Ok(Answer { hits: Vec::new(), degraded, whole: true }),
             Some(stored) if stored != present && by_vectors => {
-                let mismatch = embedder_mismatch(&query.collection, &stored, &present);
+                let mismatch = embedder_mismatch(&query.collection, stored, &present);
                 if mode == SearchMode::Dense {
                     return Err(mismatch);
                 }
@@ -210,19 +211,26 @@ impl Retriever for HybridRetriever {
         {
             return Ok(kept.as_ref().clone());
         }
-        let embedder = self.store.embedder(&query.collection).await?;
-        let mut answer = self.search(&query).await;
-        let mut now = self.store.generation(&query.collection).await?;
-        if now != generation && self.store.embedder(&query.collection).await? != embedder {
-            // Vectors of another embedder came in between: once more, among one kind of them.
-            answer = self.search(&query).await;
-        }
-        let mut answer = answer?;
-        if !answer.whole {
-            // A document was replaced between its scores and its text: once more, with what is there now.
-            answer = self.search(&query).await?;
-            now = self.store.generation(&query.collection).await?;
-        }
+        let mut tries = 0;
+        let (answer, now) = loop {
+            tries += 1;
+            let embedder = self.store.embedder(&query.collection).await?;
+            let answer = self.search(&query, embedder.as_deref()).await;
+            let now = self.store.generation(&query.collection).await?;
+            if now != generation && self.store.embedder(&query.collection).await? != embedder {
+                // Vectors of another embedder came in between: once more, among one kind of them.
+                if tries == TRIES {
+                    let detail = "the collection was embedded again while it was searched; ask once more";
+                    return Err(Error::new(ErrorKind::Unavailable, detail).with_code("reembedded"));
+                }
+                continue;
+            }
+            let answer = answer?;
+            // A document may be replaced between its scores and its text: then once more, with what is there now.
+            if answer.whole || tries > 1 {
+                break (answer, now);
+            }
+        };
         let retrieved = Retrieved::new(answer.hits).with_degraded(answer.degraded);
         if answer.whole && now == generation {
             self.answers.insert(asked, Arc::new(retrieved.clone()));
@@ -256,6 +264,9 @@ fn check(query: &RetrieveQuery) -> Result<()> {
     };
     Err(Error::invalid(detail).with_code(code))
 }
+
+/// How often a query is tried whose collection changes its embedder meanwhile.
+const TRIES: u32 = 4;
 
 /// The most tokens of a hit with its context.
 const MAX_CONTEXT: usize = 8192;
