@@ -21,7 +21,7 @@ use operone_core::journal::{Append, Claim, Claimed, Journal, NewEvent, NewWork, 
 use operone_core::work::WorkHandler;
 use operone_rag::chunk::ChunkOptions;
 use operone_rag::ingest::{
-    DocumentRequest, DocumentStatus, IngestHandler, IngestSpec, JobStatus, JobView, job_status,
+    DocumentRequest, DocumentStatus, IngestHandler, IngestSpec, JobDocument, JobStatus, JobView, job_status,
 };
 use serde_json::json;
 use support::{Counting, Plain, World};
@@ -207,13 +207,16 @@ async fn a_cancelled_job_stops_before_the_next_document() {
     let view = jobs.view(&id).await;
     assert_eq!(view.status, JobStatus::Cancelled);
     assert!((1..=1 + 2 * IngestHandler::AT_ONCE).contains(&view.done), "{}", view.done);
-    let statuses_then = statuses(&view);
-    let (done, rest) = statuses_then.split_at(view.done);
-    assert!(done.iter().all(|status| *status == DocumentStatus::Indexed));
-    assert!(rest.iter().all(|status| *status == DocumentStatus::Pending));
-    // What is told as pending is not there.
-    let stored = jobs.world.store.documents(&jobs.world.collection, None, 100).await.unwrap();
-    assert_eq!(stored.len(), view.done);
+    let (done, rest) = view.documents.split_at(view.done);
+    assert!(rest.iter().all(|document| document.outcome.status == DocumentStatus::Pending));
+    let stored = done.iter().filter(|document| document.outcome.status == DocumentStatus::Indexed).count();
+    let given_up = |document: &JobDocument| {
+        document.outcome.error.as_ref().is_some_and(|error| error.code == "cancelled")
+    };
+    assert_eq!(stored + done.iter().filter(|document| given_up(document)).count(), view.done);
+    // What is told as pending or given up is not there.
+    let found = jobs.world.store.documents(&jobs.world.collection, None, 100).await.unwrap();
+    assert_eq!(found.len(), stored);
     assert_eq!(jobs.published().last().unwrap().event, "ingest.cancelled");
 
     let id = jobs.enqueue(&["a.txt"]).await;

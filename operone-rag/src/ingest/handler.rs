@@ -38,7 +38,8 @@ const TELL: Duration = Duration::from_secs(1);
 /// - A source, an embedder, a store or a journal that does not answer is tried again for some seconds. Then the
 ///   document fails, or, where it was the store or the journal, the job is left to be taken up again.
 /// - At most [`IngestHandler::AT_ONCE`] documents are in memory, however many the job has.
-/// - When the end of the job is asked for, documents that are not being stored yet are given up and count as pending.
+/// - When the end of the job is asked for, documents that are not being stored yet are given up. They count as pending,
+///   but as failed with code `cancelled` where a later one was stored.
 /// - On the topic [`RAG_EVENTS`] it publishes `ingest.progress` after each document and every second within one, and
 ///   `ingest.complete` at the end; `docs_indexed` counts every document that is stored, changed or not.
 #[derive(Clone, Debug)]
