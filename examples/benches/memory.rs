@@ -1,6 +1,6 @@
 //! Memories written per second, how long a read takes, and what a memory weighs. Run with
 //! `cargo bench -p operone-examples --bench memory`; the folder is `OPERONE_BENCH_DIR`, or the system's temporary one.
-#![allow(clippy::panic, reason = "a benchmark that cannot run says why")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a benchmark that cannot run says why")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,7 +56,7 @@ fn memory(folder: &TempDir) -> Memory {
 }
 
 fn scope(number: usize) -> ScopeKey {
-    let scope = Scope::new(format!("user/{number}")).unwrap_or_else(|error| panic!("{error}"));
+    let scope = Scope::new(format!("user/{number}")).unwrap();
     ScopeKey::new(TenantId::local(), scope)
 }
 
@@ -65,7 +65,7 @@ fn facts(random: &mut Random, count: usize) -> Vec<NewMemory> {
 }
 
 fn writes(criterion: &mut Criterion) {
-    let runtime = Runtime::new().unwrap_or_else(|error| panic!("{error}"));
+    let runtime = Runtime::new().unwrap();
     let mut group = criterion.benchmark_group("durable adds");
     group.sample_size(20).measurement_time(Duration::from_secs(8));
     for (name, batches) in [("one", 0), ("a batch of 256", 1), ("16 batches of 256 at once", 16)] {
@@ -95,7 +95,7 @@ fn writes(criterion: &mut Criterion) {
 }
 
 fn reads(criterion: &mut Criterion) {
-    let runtime = Runtime::new().unwrap_or_else(|error| panic!("{error}"));
+    let runtime = Runtime::new().unwrap();
     let folder = folder();
     let memory = memory(&folder);
     let mut random = Random(11);
@@ -105,7 +105,7 @@ fn reads(criterion: &mut Criterion) {
         for number in 0..SCOPES {
             let facts = facts(&mut random, PER_SCOPE);
             content += facts.iter().map(|fact| fact.content.len()).sum::<usize>();
-            memory.remember(&scope(number), facts).await.map(drop).unwrap_or_else(|error| panic!("{error}"));
+            memory.remember(&scope(number), facts).await.map(drop).unwrap();
         }
     });
     let count = SCOPES * PER_SCOPE;
@@ -114,7 +114,7 @@ fn reads(criterion: &mut Criterion) {
     runtime.block_on(async {
         for number in 0..SCOPES {
             let query = RecallQuery::new(scope(number), "w0001");
-            memory.recall(query).await.map(drop).unwrap_or_else(|error| panic!("{error}"));
+            memory.recall(query).await.map(drop).unwrap();
         }
     });
     println!(
@@ -130,7 +130,7 @@ fn reads(criterion: &mut Criterion) {
         for _ in 0..READS {
             let query = RecallQuery::new(scope(random.below(SCOPES)), random.text(5));
             let begun = Instant::now();
-            memory.recall(query).await.map(drop).unwrap_or_else(|error| panic!("{error}"));
+            memory.recall(query).await.map(drop).unwrap();
             times.push(begun.elapsed());
         }
         times

@@ -7,3 +7,7 @@ mod readme {}
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/writing-a-backend.md")]
 mod writing_a_backend {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/memory.md")]
+mod memory {}
