@@ -3,6 +3,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a benchmark that cannot run says why")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -67,8 +68,14 @@ fn facts(random: &mut Random, count: usize) -> Vec<NewMemory> {
 fn writes(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let mut group = criterion.benchmark_group("durable adds");
-    group.sample_size(20).measurement_time(Duration::from_secs(8));
-    for (name, batches) in [("one", 0), ("a batch of 256", 1), ("16 batches of 256 at once", 16)] {
+    group.sample_size(20).measurement_time(Duration::from_secs(6));
+    for (name, batches, scopes) in [
+        ("one", 0, SCOPES),
+        ("a batch of 256, over 1,000 scopes", 1, SCOPES),
+        ("16 batches of 256 at once, over 1,000 scopes", 16, SCOPES),
+        ("16 batches of 256 at once, to one scope that grows", 16, 1),
+    ] {
+        let written = AtomicUsize::new(0);
         let folder = folder();
         let memory = Arc::new(memory(&folder));
         let mut random = Random(7);
@@ -80,8 +87,9 @@ fn writes(criterion: &mut Criterion) {
                     _ => (0..batches).map(|_| facts(&mut random, BATCH)).collect(),
                 },
                 |batches| {
-                    let tasks = batches.into_iter().enumerate().map(|(number, facts)| {
+                    let tasks = batches.into_iter().map(|facts| {
                         let memory = Arc::clone(&memory);
+                        let number = written.fetch_add(1, Ordering::Relaxed) % scopes;
                         async move { memory.remember(&scope(number), facts).await }
                     });
                     let all = futures_util::future::join_all(tasks);

@@ -70,7 +70,10 @@ impl Memory {
     /// place, as `/entries/3/content`.
     pub async fn write(&self, scope: &ScopeKey, request: WriteRequest) -> Result<Receipt> {
         validate::check(&request.memories)?;
-        let fingerprint = ContentHash::of(format!("{:?} {:?}", request.memories, request.expected_revision));
+        let key = request.key.clone().map(|key| {
+            let asked = format!("{:?} {:?}", request.memories, request.expected_revision);
+            WriteKey { key, fingerprint: ContentHash::of(asked) }
+        });
         let now = self.clock.now();
         let count = request.memories.len();
         let unique = request.unique.unwrap_or_else(|| self.policies.of(&scope.scope).unique);
@@ -96,7 +99,7 @@ impl Memory {
                 }
             }
             let mut batch = Batch::new(now, operations);
-            batch.key = request.key.clone().map(|key| WriteKey { key, fingerprint });
+            batch.key.clone_from(&key);
             batch.expected_revision = request.expected_revision;
             batch.marks.clone_from(&request.marks);
             match self.store.write(scope, batch).await {

@@ -27,6 +27,11 @@ const SCHEMA: Schema = Schema {
     secure_delete: true,
 };
 
+/// How much of the file the writing connection keeps in memory at most.
+const CACHE_KIBIBYTES: i64 = 64 * 1024;
+/// How many pages the log has before it is copied into the file.
+const LOG_PAGES: i64 = 8_000;
+
 /// A memory store in one file. Clones share it.
 ///
 /// What was acknowledged survives the end of the process and a loss of power. What was erased is overwritten, in
@@ -45,6 +50,9 @@ impl SqliteMemoryStore {
     /// code `corrupt`, one of a newer version `Unsupported` with code `newer_data`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let prepare = |db: &Connection| {
+            // The index of contents is written all over: its pages stay in memory, and are copied into the file seldom.
+            db.pragma_update(None, "cache_size", -CACHE_KIBIBYTES)?;
+            db.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
             write::enter_contents(db)?;
             // An erasure that was cut off between its commit and the end of the log is made up for here. Where
             // another process is reading, the erasure's own caller has to.
