@@ -1,23 +1,29 @@
 //! Commits per second of the journal, and how long the search index takes to load and to search. Run with
-//! `cargo bench -p operone-sqlite`; the folder is `OPERONE_BENCH_DIR`, or the system's temporary one.
+//! `cargo bench -p operone-sqlite --bench figures`; the folder is `OPERONE_BENCH_DIR`, or the system's temporary one, and
+//! the number of chunks `OPERONE_BENCH_CHUNKS`, or 100,000.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use operone_core::chunk::{
-    Chunk, ChunkStore, Collection, DenseQuery, Document, Level, LexicalQuery, NewDocument,
+    Chunk, ChunkKey, ChunkStore, Collection, CompleteQuery, DenseQuery, Document, Level, LexicalQuery,
+    NewDocument,
 };
 use operone_core::clock::{SystemClock, Timestamp};
 use operone_core::filter::Filter;
 use operone_core::id::{DocId, TenantId, WorkId};
+use operone_core::in_process::chunk_index::VectorPrecision;
 use operone_core::journal::{Append, Claim, Journal, Lease, NewEvent, NewWork, WorkKind};
-use operone_sqlite::{SqliteChunkStore, SqliteJournal};
+use operone_sqlite::{ChunkIndexConfig, SqliteChunkStore, SqliteJournal};
 use serde_json::json;
 
 const CHUNKS: usize = 100_000;
 const CHUNKS_PER_DOCUMENT: usize = 10;
 const TERMS_PER_CHUNK: usize = 120;
-const DIMENSION: usize = 384;
+/// That of the bundled embedder.
+const DIMENSION: usize = 256;
+/// Vectors lie around so many centres, as those of texts do around their subjects.
+const SUBJECTS: usize = 500;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = match std::env::var_os("OPERONE_BENCH_DIR") {
@@ -75,11 +81,13 @@ async fn append_for(journal: Arc<SqliteJournal>, lease: Lease) -> operone_core::
 async fn chunks(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
     let path = folder.join("chunks.db");
     let collection = Collection::of(TenantId::local());
-    let mut random = Random(42);
+    let asked = std::env::var("OPERONE_BENCH_CHUNKS").ok().and_then(|number| number.parse().ok());
+    let count: usize = asked.unwrap_or(CHUNKS);
+    let mut random = Random::new(42);
     let store = SqliteChunkStore::open(&path)?;
     let begun = Instant::now();
     let mut writing = tokio::task::JoinSet::new();
-    for number in 0..CHUNKS / CHUNKS_PER_DOCUMENT {
+    for number in 0..count / CHUNKS_PER_DOCUMENT {
         let (store, collection, document) =
             (store.clone(), collection.clone(), document(number, &mut random)?);
         writing.spawn(async move { store.replace(&collection, document).await });
@@ -92,12 +100,12 @@ async fn chunks(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Erro
     while let Some(written) = writing.join_next().await {
         written??;
     }
-    let rate = CHUNKS as f64 / begun.elapsed().as_secs_f64();
+    let rate = count as f64 / begun.elapsed().as_secs_f64();
     println!("chunks: stored at {rate:.0} chunks/s, file of {} MB", path.metadata()?.len() / 1_000_000);
     drop(store);
 
     // The first time the index is built, and saved when the store is dropped; then it is read back.
-    let query = vector(&mut random);
+    let query = random.vector();
     let mut last = None;
     for loaded in ["built", "read back", "read back"] {
         drop(last.take());
@@ -105,7 +113,7 @@ async fn chunks(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Erro
         let store = SqliteChunkStore::open(&path)?;
         search(&store, &collection, &query, None).await?;
         println!(
-            "chunks: index of {CHUNKS} {loaded} and searched in {:.3} s, {:.2} s of computing, {before} to {} MB resident",
+            "chunks: index of {count} {loaded} and searched in {:.3} s, {:.2} s of computing, {before} to {} MB resident",
             begun.elapsed().as_secs_f64(),
             cpu_seconds() - cpu,
             resident()
@@ -119,7 +127,7 @@ async fn chunks(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Erro
     for (name, filter) in [("dense", None), ("dense, filtered", Some(&filter))] {
         let mut times = Vec::new();
         for _ in 0..100 {
-            let query = vector(&mut random);
+            let query = random.vector();
             let begun = Instant::now();
             search(&store, &collection, &query, filter).await?;
             times.push(begun.elapsed());
@@ -137,6 +145,16 @@ async fn chunks(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Erro
         }
         report(&format!("lexical, 8 terms, {level:?}"), times);
     }
+    for (name, filter) in [("hybrid", None), ("hybrid, filtered", Some(&filter))] {
+        let mut times = Vec::new();
+        for _ in 0..300 {
+            let (query, terms) = (random.vector(), (0..8).map(|_| term(&mut random)).collect::<Vec<_>>());
+            let begun = Instant::now();
+            hybrid(&store, &collection, &query, &terms, filter).await?;
+            times.push(begun.elapsed());
+        }
+        report(name, times);
+    }
     let mut times = Vec::new();
     for number in 0..100 {
         let document = document(number * 7, &mut random)?;
@@ -145,7 +163,65 @@ async fn chunks(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Erro
         times.push(begun.elapsed());
     }
     report("replace, 10 chunks", times);
+    drop(store);
+    precisions(&path, &collection, &mut random).await
+}
+
+/// What each form of the vectors takes, and how many of the ten nearest it finds.
+async fn precisions(
+    path: &std::path::Path,
+    collection: &Collection,
+    random: &mut Random,
+) -> Result<(), Box<dyn std::error::Error>> {
+    const QUERIES: usize = 100;
+    let queries: Vec<Vec<f32>> = (0..QUERIES).map(|_| random.vector()).collect();
+    let mut exact: Vec<Vec<ChunkKey>> = Vec::new();
+    for precision in [VectorPrecision::F32, VectorPrecision::I8, VectorPrecision::Bits] {
+        let store = SqliteChunkStore::open_with(path, ChunkIndexConfig::default().with_precision(precision))?;
+        search(&store, collection, &random.vector(), None).await?;
+        let (mut times, mut found) = (Vec::new(), 0);
+        for (number, query) in queries.iter().enumerate() {
+            let begun = Instant::now();
+            let query = DenseQuery { vector: query, filter: None, limit: 10 };
+            let nearest = store.dense(collection, query).await?;
+            times.push(begun.elapsed());
+            let nearest: Vec<ChunkKey> = nearest.into_iter().map(|candidate| candidate.key).collect();
+            match exact.get(number) {
+                Some(exact) => found += exact.iter().filter(|key| nearest.contains(key)).count(),
+                None => exact.push(nearest),
+            }
+        }
+        report(&format!("{precision:?}, {} bytes a vector", precision.bytes(DIMENSION)), times);
+        if precision != VectorPrecision::F32 {
+            println!("chunks: {precision:?}: recall@10 {:.4}", found as f64 / (10 * QUERIES) as f64);
+        }
+    }
     Ok(())
+}
+
+/// What a query by words and vectors asks of the store: candidates three times, their missing scores, and five texts.
+async fn hybrid(
+    store: &SqliteChunkStore,
+    collection: &Collection,
+    vector: &[f32],
+    terms: &[String],
+    filter: Option<&Filter>,
+) -> operone_core::Result<()> {
+    let lexical = |level| LexicalQuery { terms, level, filter, limit: 100 };
+    let (near, documents, chunks) = tokio::join!(
+        store.dense(collection, DenseQuery { vector, filter, limit: 100 }),
+        store.lexical(collection, lexical(Level::Document)),
+        store.lexical(collection, lexical(Level::Chunk)),
+    );
+    let keys: Vec<ChunkKey> =
+        near?.into_iter().chain(documents?).chain(chunks?).map(|candidate| candidate.key).collect();
+    let complete = |level| {
+        let vector = (level == Level::Chunk).then_some(vector);
+        store.complete(collection, CompleteQuery { keys: &keys, vector, terms, level })
+    };
+    let (documents, chunks) = tokio::join!(complete(Level::Document), complete(Level::Chunk));
+    documents.and(chunks)?;
+    store.chunks(collection, keys.get(..5).unwrap_or(&keys)).await.map(drop)
 }
 
 async fn search(
@@ -172,7 +248,7 @@ fn document(number: usize, random: &mut Random) -> operone_core::Result<NewDocum
     for ordinal in 0..CHUNKS_PER_DOCUMENT as u32 {
         let terms: Vec<String> = (0..TERMS_PER_CHUNK).map(|_| term(random)).collect();
         let chunk = Chunk::new(ordinal, 0, terms.join(" "), terms.clone());
-        chunks.push(chunk.with_vector(Some(vector(random))));
+        chunks.push(chunk.with_vector(Some(random.vector())));
         all.extend(terms);
     }
     Ok(NewDocument::new(document, chunks, all, "bench"))
@@ -184,20 +260,43 @@ fn term(random: &mut Random) -> String {
     format!("word{}", rank as u32)
 }
 
-fn vector(random: &mut Random) -> Vec<f32> {
-    let numbers: Vec<f32> = (0..DIMENSION).map(|_| random.next() - 0.5).collect();
-    let length = numbers.iter().map(|number| number * number).sum::<f32>().sqrt();
-    numbers.into_iter().map(|number| number / length).collect()
+/// Numbers that are the same in every run.
+struct Random {
+    state: u64,
+    subjects: Vec<Vec<f32>>,
 }
 
-/// Numbers in [0, 1) that are the same in every run.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 40) as f32 / (1_u64 << 24) as f32
+    fn new(state: u64) -> Self {
+        let mut random = Self { state, subjects: Vec::new() };
+        random.subjects = (0..SUBJECTS).map(|_| random.direction()).collect();
+        random
     }
+
+    /// One in [0, 1).
+    fn next(&mut self) -> f32 {
+        self.state =
+            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.state >> 40) as f32 / (1_u64 << 24) as f32
+    }
+
+    fn direction(&mut self) -> Vec<f32> {
+        let numbers = (0..DIMENSION).map(|_| self.next() - 0.5).collect();
+        of_length_one(numbers)
+    }
+
+    /// Near one of the subjects.
+    fn vector(&mut self) -> Vec<f32> {
+        let subject = (self.next() * SUBJECTS as f32) as usize;
+        let own = self.direction();
+        let subject = self.subjects.get(subject).map(Vec::as_slice).unwrap_or_default();
+        of_length_one(own.iter().zip(subject).map(|(own, subject)| own + 0.7 * subject).collect())
+    }
+}
+
+fn of_length_one(numbers: Vec<f32>) -> Vec<f32> {
+    let length = numbers.iter().map(|number| number * number).sum::<f32>().sqrt();
+    numbers.into_iter().map(|number| number / length).collect()
 }
 
 fn resident() -> u64 {

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::{try_join_all, try_join3};
 use operone_core::Result;
 use operone_core::chunk::{
-    ChunkKey, ChunkStore, Collection, CompleteQuery, DenseQuery, Level, LexicalQuery, Scores,
+    Candidate, ChunkKey, ChunkStore, Collection, CompleteQuery, DenseQuery, Level, LexicalQuery, Scores,
 };
 use operone_core::filter::Filter;
 use operone_core::id::DocId;
@@ -42,30 +43,30 @@ pub(super) struct Asked<'a> {
 impl Asked<'_> {
     /// The candidates of all sides with all their scores, as far as the store can complete them.
     pub(super) async fn candidates(&self, store: &dyn ChunkStore) -> Result<Pool> {
+        let (near, chunks, whole) = try_join3(
+            self.dense(store),
+            self.lexical(store, Level::Chunk),
+            self.lexical(store, Level::Document),
+        )
+        .await?;
         let mut pool = Pool::new();
+        for found in near {
+            pool.entry(found.key).or_default().dense = Some(found.score);
+        }
+        for found in chunks {
+            pool.entry(found.key).or_default().chunk = Some(found.score);
+        }
         let mut documents: BTreeMap<DocId, f32> = BTreeMap::new();
-        if let Some(vector) = self.vector {
-            let query = DenseQuery { vector, filter: self.filter, limit: self.limit };
-            for found in store.dense(self.collection, query).await? {
-                pool.entry(found.key).or_default().dense = Some(found.score);
+        let present: BTreeSet<DocId> = pool.keys().map(|key| key.doc.clone()).collect();
+        let mut absent = Vec::new();
+        for candidate in whole {
+            documents.insert(candidate.key.doc.clone(), candidate.score);
+            if !present.contains(&candidate.key.doc) {
+                absent.push(candidate.key);
             }
         }
-        if !self.terms.is_empty() {
-            for found in store.lexical(self.collection, self.lexical(Level::Chunk)).await? {
-                pool.entry(found.key).or_default().chunk = Some(found.score);
-            }
-            let found = store.lexical(self.collection, self.lexical(Level::Document)).await?;
-            let present: BTreeSet<DocId> = pool.keys().map(|key| key.doc.clone()).collect();
-            let mut absent = Vec::new();
-            for candidate in found {
-                documents.insert(candidate.key.doc.clone(), candidate.score);
-                if !present.contains(&candidate.key.doc) {
-                    absent.push(candidate.key);
-                }
-            }
-            for key in self.places(store, absent).await? {
-                pool.entry(key).or_default();
-            }
+        for key in self.places(store, absent).await? {
+            pool.entry(key).or_default();
         }
         for (key, signals) in &mut pool {
             signals.document = documents.get(&key.doc).copied();
@@ -76,8 +77,17 @@ impl Asked<'_> {
         Ok(pool)
     }
 
-    fn lexical(&self, level: Level) -> LexicalQuery<'_> {
-        LexicalQuery { terms: self.terms, level, filter: self.filter, limit: self.limit }
+    async fn dense(&self, store: &dyn ChunkStore) -> Result<Vec<Candidate>> {
+        let Some(vector) = self.vector else { return Ok(Vec::new()) };
+        store.dense(self.collection, DenseQuery { vector, filter: self.filter, limit: self.limit }).await
+    }
+
+    async fn lexical(&self, store: &dyn ChunkStore, level: Level) -> Result<Vec<Candidate>> {
+        if self.terms.is_empty() {
+            return Ok(Vec::new());
+        }
+        let query = LexicalQuery { terms: self.terms, level, filter: self.filter, limit: self.limit };
+        store.lexical(self.collection, query).await
     }
 
     /// The chunk of each document that has the query's words, for documents that were found as a whole and of which
@@ -88,10 +98,11 @@ impl Asked<'_> {
         }
         let mut keys = Vec::new();
         let mut best: BTreeMap<DocId, (u32, f32)> = BTreeMap::new();
-        for ChunkKey { doc, .. } in first {
+        let documents = first.iter().map(|key| store.document(self.collection, &key.doc));
+        let documents = try_join_all(documents).await?;
+        for (ChunkKey { doc, .. }, document) in first.into_iter().zip(documents) {
             let left = MOST_LOOKED_THROUGH.saturating_sub(keys.len());
-            if left > 0
-                && let Some(document) = store.document(self.collection, &doc).await?
+            if let Some(document) = document
                 && document.chunks as usize <= left
             {
                 keys.extend((0..document.chunks).map(|ordinal| ChunkKey { doc: doc.clone(), ordinal }));
@@ -113,28 +124,37 @@ impl Asked<'_> {
 
     /// Asks for the scores that candidates of one side lack of the others.
     async fn complete(&self, store: &dyn ChunkStore, pool: &mut Pool) -> Result<()> {
-        for side in [Side::Dense, Side::Chunk, Side::Document] {
-            let lacks = |(key, signals): (&ChunkKey, &mut Signals)| {
-                side.score(signals).is_none().then(|| key.clone())
-            };
-            let lacking: Vec<ChunkKey> = pool.iter_mut().filter_map(lacks).collect();
-            let (vector, terms, level) = match side {
-                Side::Dense => (self.vector, &[][..], Level::Chunk),
-                Side::Chunk => (None, self.terms, Level::Chunk),
-                Side::Document => (None, self.terms, Level::Document),
-            };
-            if lacking.is_empty() || (vector.is_none() && terms.is_empty()) {
-                continue;
-            }
-            let query = CompleteQuery { keys: &lacking, vector, terms, level };
-            let found = store.complete(self.collection, query).await?;
-            for (key, Scores { dense, lexical }) in lacking.iter().zip(found) {
+        let sides = [Side::Dense, Side::Chunk, Side::Document];
+        let lacking: Vec<Vec<ChunkKey>> = sides
+            .iter()
+            .map(|side| {
+                let lacks = |(key, signals): (&ChunkKey, &mut Signals)| {
+                    side.score(signals).is_none().then(|| key.clone())
+                };
+                pool.iter_mut().filter_map(lacks).collect()
+            })
+            .collect();
+        let asked = sides.iter().zip(&lacking).map(|(side, keys)| self.scores(store, *side, keys));
+        for ((side, keys), found) in sides.iter().zip(&lacking).zip(try_join_all(asked).await?) {
+            for (key, Scores { dense, lexical }) in keys.iter().zip(found) {
                 if let Some(signals) = pool.get_mut(key) {
-                    *side.score(signals) = if side == Side::Dense { dense } else { lexical };
+                    *side.score(signals) = if *side == Side::Dense { dense } else { lexical };
                 }
             }
         }
         Ok(())
+    }
+
+    async fn scores(&self, store: &dyn ChunkStore, side: Side, keys: &[ChunkKey]) -> Result<Vec<Scores>> {
+        let (vector, terms, level) = match side {
+            Side::Dense => (self.vector, &[][..], Level::Chunk),
+            Side::Chunk => (None, self.terms, Level::Chunk),
+            Side::Document => (None, self.terms, Level::Document),
+        };
+        if keys.is_empty() || (vector.is_none() && terms.is_empty()) {
+            return Ok(Vec::new());
+        }
+        store.complete(self.collection, CompleteQuery { keys, vector, terms, level }).await
     }
 }
 
