@@ -45,7 +45,7 @@ const JOBS_AT_ONCE: usize = 2;
 
 /// Opens the data folder and puts the parts together; background work goes to `background`.
 pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
-    let Embedders { passages: embedder, queries } = embedders(config)?;
+    let Embedders { passages: embedder, queries } = embedders(config).await?;
     let folder = Arc::new(DataFolder::lock(&config.data)?);
     let data = folder.path().to_path_buf();
     let workspace = absolute(&config.workspace)?;

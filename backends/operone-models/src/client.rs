@@ -1,31 +1,24 @@
 //! Calls an OpenAI-compatible service and streams its answer.
 
-use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
+use operone_core::Result;
 use operone_core::model::{LanguageModel, ModelInfo, ModelRequest, ModelStream};
-use operone_core::{Error, Result};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, Url};
 use tokio::time::{sleep, timeout};
 
 use crate::answer::Answer;
-use crate::config::{OpenAiConfig, Secret};
+use crate::config::OpenAiConfig;
 use crate::error::{cut_off, from_status, from_transport, protocol, silent};
 use crate::http;
 use crate::reading::Reading;
+use crate::retry;
 use crate::tool_names::ToolNames;
 use crate::wire::request_body;
-
-/// How often a request is tried.
-const MAX_TRIES: u32 = 3;
-
-/// The longest wait between two tries. A service that asks for more is not asked again.
-const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// A language model behind the chat completions protocol.
 ///
@@ -55,8 +48,8 @@ impl OpenAiCompatible {
     ///
     /// Errors: `Invalid` with code `invalid_base_url` or `invalid_api_key`.
     pub fn new(config: OpenAiConfig) -> Result<Self> {
-        let address = address(&config.base_url)?;
-        let authorization = config.api_key.as_ref().map(bearer).transpose()?;
+        let address = http::address(&config.base_url, "chat/completions")?;
+        let authorization = config.api_key.as_ref().map(http::bearer).transpose()?;
         let client = http::client(config.connect_timeout)?;
         Ok(Self { config, address, authorization, client })
     }
@@ -103,18 +96,6 @@ impl OpenAiCompatible {
         }
         Ok(reading)
     }
-
-    /// How long to wait after a failed try; `None` if there is no use in another.
-    fn wait(&self, tries: u32, error: &Error) -> Option<Duration> {
-        if tries >= MAX_TRIES || !error.is_retryable() {
-            return None;
-        }
-        let wait = error.retry_after().unwrap_or_else(|| {
-            let whole = self.config.retry_delay.saturating_mul(1 << (tries - 1));
-            whole.mul_f64(1.0 - 0.5 * random_share())
-        });
-        Some(wait).filter(|wait| *wait <= MAX_WAIT)
-    }
 }
 
 #[async_trait]
@@ -132,7 +113,7 @@ impl LanguageModel for OpenAiCompatible {
                 Ok(stream) => return Ok(stream),
                 Err(error) => error,
             };
-            let Some(wait) = self.wait(tries, &error) else {
+            let Some(wait) = retry::wait(&self.config, tries, &error) else {
                 return Err(error.with_operation("model.stream"));
             };
             tracing::debug!(tries, code = error.code(), ?wait, "asking the model service again");
@@ -142,35 +123,6 @@ impl LanguageModel for OpenAiCompatible {
     }
 }
 
-fn address(base_url: &str) -> Result<Url> {
-    let wrong = |why: &str| {
-        Error::invalid(format!("the model service's address {why}")).with_code("invalid_base_url")
-    };
-    let address = format!("{}/chat/completions", base_url.trim_end_matches('/'));
-    let address = Url::parse(&address).map_err(|_| wrong("is no URL such as http://localhost:8080/v1"))?;
-    if !matches!(address.scheme(), "http" | "https") || address.host_str().is_none_or(str::is_empty) {
-        return Err(wrong("must begin with http:// or https:// and a host"));
-    }
-    if !address.username().is_empty() || address.password().is_some() {
-        return Err(wrong("must hold no user or password: give the key by itself"));
-    }
-    Ok(address)
-}
-
-fn bearer(key: &Secret) -> Result<HeaderValue> {
-    let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose())).map_err(|_| {
-        Error::invalid("the key of the model service has characters that no header can hold")
-            .with_code("invalid_api_key")
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
-}
-
-/// A number in [0, 1], so that clients that failed together do not come back together.
-fn random_share() -> f64 {
-    RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
 }

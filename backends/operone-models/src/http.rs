@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use operone_core::{Error, ErrorKind, Result};
-use reqwest::{Client, redirect};
+use reqwest::header::HeaderValue;
+use reqwest::{Client, Url, redirect};
 use rustls::{ClientConfig, RootCertStore};
+
+use crate::config::Secret;
 
 /// A client that waits at most `connect_timeout` for a connection.
 pub(crate) fn client(connect_timeout: Duration) -> Result<Client> {
@@ -17,6 +20,32 @@ pub(crate) fn client(connect_timeout: Duration) -> Result<Client> {
         .user_agent(concat!("operone/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| Error::internal("the HTTP client cannot be built").with_source(error))
+}
+
+/// The address of a route below that of the service.
+pub(crate) fn address(base_url: &str, route: &str) -> Result<Url> {
+    let wrong = |why: &str| {
+        Error::invalid(format!("the model service's address {why}")).with_code("invalid_base_url")
+    };
+    let address = format!("{}/{route}", base_url.trim_end_matches('/'));
+    let address = Url::parse(&address).map_err(|_| wrong("is no URL such as http://localhost:8080/v1"))?;
+    if !matches!(address.scheme(), "http" | "https") || address.host_str().is_none_or(str::is_empty) {
+        return Err(wrong("must begin with http:// or https:// and a host"));
+    }
+    if !address.username().is_empty() || address.password().is_some() {
+        return Err(wrong("must hold no user or password: give the key by itself"));
+    }
+    Ok(address)
+}
+
+/// The header that carries the key.
+pub(crate) fn bearer(key: &Secret) -> Result<HeaderValue> {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose())).map_err(|_| {
+        Error::invalid("the key of the model service has characters that no header can hold")
+            .with_code("invalid_api_key")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// The provider is handed over: another one that is compiled into the program changes nothing.

@@ -1,18 +1,21 @@
-//! Language models over HTTP for Operone.
+//! Language models and embedders over HTTP for Operone.
 //!
 //! [`OpenAiCompatible`] speaks the chat completions protocol that OpenAI, llama.cpp, vLLM, Ollama and many others
-//! offer. It brings its own TLS settings (rustls with ring, the roots of the operating system) and installs
-//! nothing for the whole process. It follows no redirects and uses no proxy, whatever the environment says.
+//! offer, [`OpenAiCompatibleEmbedder`] that of embeddings. Both bring their own TLS settings (rustls with ring, the roots of the operating system) and install
+//! nothing for the whole process. They follow no redirects and use no proxy, whatever the environment says.
 
 mod answer;
 mod client;
 mod config;
+mod embedder;
 mod error;
 mod http;
 mod reading;
+mod retry;
 mod sse;
 mod tool_names;
 mod wire;
 
 pub use client::OpenAiCompatible;
 pub use config::{OpenAiConfig, Secret};
+pub use embedder::OpenAiCompatibleEmbedder;

@@ -154,6 +154,40 @@ async fn what_was_acknowledged_survives_kill_9_wherever_it_strikes() {
     assert!(of("written") as u64 >= ROUNDS && of("erased") > 0, "{acknowledged:?}");
 }
 
+/// What a process writes goes to the end of the log until it is folded into the file: whoever is killed there leaves a
+/// part of it.
+#[tokio::test]
+async fn a_write_that_is_cut_off_at_any_point_is_whole_or_not_there() {
+    let (folder, cut_off) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(folder.path());
+    store.write(&scope("longterm"), Batch::of(at(), vec![entry("base", "there before")])).await.unwrap();
+    let log = folder.path().join("memory.db-wal");
+    let begin = std::fs::metadata(&log).unwrap().len() as usize;
+    let added = (0..BATCH).map(|place| Operation::put(entry(place, "x".repeat(3_000))));
+    let changed = Operation::replace(entry("base", "changed"), Some(1));
+    store.write(&scope("longterm"), Batch::new(at(), added.chain([changed]).collect())).await.unwrap();
+    let (file, log) = (std::fs::read(folder.path().join("memory.db")).unwrap(), std::fs::read(log).unwrap());
+    assert!(log.len() > begin, "the write is in the log alone");
+
+    let mut seen = BTreeSet::new();
+    for end in (begin..log.len()).step_by(331).chain([log.len()]) {
+        std::fs::write(cut_off.path().join("memory.db"), &file).unwrap();
+        std::fs::write(cut_off.path().join("memory.db-wal"), &log[..end]).unwrap();
+        let _ = std::fs::remove_file(cut_off.path().join("memory.db-shm"));
+        let store = open(cut_off.path());
+        let records = store.scan(&scope("longterm"), Revision(0), usize::MAX).await.unwrap();
+        let base = store.get(&scope("longterm"), &id("base")).await.unwrap().unwrap();
+        match records.len() {
+            1 => assert_eq!(base.content, "there before", "cut at {end}"),
+            all => assert_eq!((all, base.content.as_str()), (2 + BATCH, "changed"), "cut at {end}"),
+        }
+        // And it goes on from there.
+        store.write(&scope("longterm"), Batch::of(at(), vec![entry("next", "after")])).await.unwrap();
+        seen.insert(records.len());
+    }
+    assert_eq!(seen, BTreeSet::from([1, 2 + BATCH]), "both were met");
+}
+
 async fn increment(store: &SqliteMemoryStore, name: &str) {
     let (own, counter) = (scope("longterm"), id("counter"));
     for number in 0..INCREMENTS {

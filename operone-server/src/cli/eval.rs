@@ -60,7 +60,7 @@ struct Comparison {
 
 pub(super) async fn eval(config: &Config, arguments: &EvalArguments) -> Result<ExitCode> {
     let dataset = Dataset::read(&arguments.folder)?;
-    let embedder = embedders(config)?.passages;
+    let embedder = embedders(config).await?.passages;
     let cache = Arc::new(InProcessEmbeddingCache::default());
     // A store for each, as the documents may be cut otherwise; the cache saves the embedding of what is cut alike.
     let evaluation = || {

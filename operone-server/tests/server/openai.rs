@@ -159,6 +159,24 @@ fn texts_become_vectors_in_both_formats() {
     assert_eq!(embed(json!({"dimensions": 3})).1["error"]["param"], "dimensions");
 }
 
+#[test]
+fn a_server_takes_its_vectors_and_answers_from_another() {
+    let (data, other_data) = (folder(), folder());
+    let other = Server::start(other_data.path());
+    let embedder = other.get("/v1/models").json()["data"][1]["id"].as_str().unwrap().to_owned();
+    let url = format!("http://{}/v1", other.address);
+    let environment = [("OPENAI_BASE_URL", url.as_str()), ("OPENAI_MODEL", "extractive")];
+    let named = format!("openai:{embedder}");
+    let server = Server::start_with(data.path(), &["--embedder", &named], &environment);
+    server.ingest(&[&file(data.path(), "lease.txt", "The contract for the flat was signed in March.")]);
+    let found = server.post("/rag/query", json!({"query": "contract for the flat", "mode": "dense"})).json();
+    assert!(found["results"][0]["content"].as_str().unwrap().contains("March"), "{found}");
+    assert_eq!(server.get("/rag/collections").json()["collections"][0]["embedder"], named);
+    let (status, answer) = chat(&server, json!({"model": "extractive", "messages": user("Hello?")}));
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer["choices"][0]["message"]["content"].as_str().unwrap().starts_with("I answer with"));
+}
+
 mod with_openai_clients {
     use std::path::PathBuf;
     use std::process::Command;
