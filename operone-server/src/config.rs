@@ -74,7 +74,8 @@ struct Serve {
     #[arg(long, value_name = "NAME=COMMAND|URL", global = true, value_parser = kept_secret)]
     mcp: Vec<Secret>,
 
-    /// What makes the vectors: bundled, hashing, the folder of a model, or the name of one that was pulled
+    /// What makes the vectors: bundled, hashing, openai:MODEL of the model service, the folder of a model, or the name of
+    /// one that was pulled
     /// [default: bundled]
     #[arg(long, env = "OPERONE_EMBEDDER", value_name = "NAME|DIR", global = true)]
     embedder: Option<String>,
