@@ -161,3 +161,35 @@ fn what_a_life_did_not_get_to_the_next_one_takes_out() {
         assert!(marks(folder.path()).contains(&8));
     });
 }
+
+#[test]
+fn an_index_is_saved_however_early_the_program_ends() {
+    for round in 0..6 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chunks.db");
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let store = runtime.block_on(async {
+            let store = SqliteChunkStore::open(&path).unwrap();
+            let collection = Collection::of(TenantId::local());
+            for number in 0..150 {
+                store.replace(&collection, marked(number)).await.unwrap();
+            }
+            let terms = ["common".to_owned()];
+            let query = LexicalQuery { terms: &terms, level: Level::Chunk, filter: None, limit: 9 };
+            // It builds the index, and with that a save begins.
+            assert_eq!(store.lexical(&collection, query).await.unwrap().len(), 9);
+            tokio::time::sleep(std::time::Duration::from_millis(round)).await;
+            store
+        });
+        if round % 2 == 0 {
+            drop(runtime);
+            drop(store);
+        } else {
+            drop(store);
+            drop(runtime);
+        }
+        let file = rusqlite::Connection::open(&path).unwrap();
+        let saved: i64 = file.query_row("SELECT count(*) FROM saved_indexes", [], |row| row.get(0)).unwrap();
+        assert_eq!(saved, 1, "round {round}");
+    }
+}

@@ -2,8 +2,10 @@
 //! makes room when others are used more.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use operone_core::Error;
@@ -15,6 +17,7 @@ use super::config::ChunkIndexConfig;
 use super::rows::Found;
 use super::saved::{self, Pieces, Step};
 use super::{rows, terms};
+use crate::database::Database;
 use crate::error::Failure;
 
 /// How many documents are handed over at once while an index is built.
@@ -227,12 +230,13 @@ impl Slot {
     }
 
     /// The index as it is now in the transactions that save it. `None` while another save is under way.
-    pub(super) fn begin_save(self: &Arc<Self>) -> Option<Save> {
+    pub(super) fn begin_save(self: &Arc<Self>, database: &Database) -> Option<Save> {
         if self.saving.swap(true, Ordering::AcqRel) {
             return None;
         }
         // From here on its end allows the next one.
-        let mut save = Save { slot: Arc::clone(self), steps: Box::new(std::iter::empty()), documents: 0 };
+        let (slot, database) = (Arc::clone(self), database.clone());
+        let mut save = Save { slot, database, steps: Box::new(std::iter::empty()), documents: 0 };
         let slot = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
         let loaded = slot.as_ref()?;
         let pieces = Pieces::of(&loaded.index).ok()?;
@@ -266,26 +270,40 @@ impl Drop for Purge {
     }
 }
 
-/// A save that is under way; dropping it gives it up.
+/// A save that is under way. Dropping it hands what is left of it to the database, which does all that waits before it
+/// closes: so a program that ends loses no save.
 pub(super) struct Save {
     slot: Arc<Slot>,
-    pub(super) steps: Box<dyn Iterator<Item = Step> + Send>,
+    database: Database,
+    steps: Box<dyn Iterator<Item = Step> + Send>,
     /// How many changed documents it holds.
     documents: usize,
 }
 
 impl Save {
-    /// Tells the index that everything is written.
-    pub(super) fn end(self) {
+    /// Writes step by step, and tells the index once everything is written. A step that fails gives the save up.
+    pub(super) async fn run(mut self) -> operone_core::Result<()> {
+        while let Some(step) = self.steps.next() {
+            let written = self.database.write("chunks.save", move |db| step.run(db)).await;
+            if written.is_err() {
+                self.steps = Box::new(std::iter::empty());
+                return written;
+            }
+        }
         let mut slot = self.slot.loaded.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(loaded) = slot.as_mut() {
             loaded.unsaved = loaded.unsaved.saturating_sub(self.documents);
         }
+        Ok(())
     }
 }
 
 impl Drop for Save {
     fn drop(&mut self) {
+        for step in self.steps.by_ref() {
+            let write = pin!(self.database.write("chunks.save", move |db| step.run(db)));
+            let _ = write.poll(&mut Context::from_waker(Waker::noop()));
+        }
         self.slot.saving.store(false, Ordering::Release);
     }
 }

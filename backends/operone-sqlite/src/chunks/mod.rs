@@ -9,9 +9,7 @@ mod saved;
 mod terms;
 
 use std::path::Path;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Waker};
 
 use async_trait::async_trait;
 use operone_core::chunk::{
@@ -142,16 +140,12 @@ impl SqliteChunkStore {
         let (slot, database) = (Arc::clone(slot), self.0.database.clone());
         let indexes = Arc::downgrade(&self.0);
         tokio::spawn(async move {
-            let Ok(Some(mut save)) = tokio::task::spawn_blocking(move || slot.begin_save()).await else {
+            let begun = tokio::task::spawn_blocking(move || slot.begin_save(&database)).await;
+            let Ok(Some(save)) = begun else { return };
+            if let Err(error) = save.run().await {
+                tracing::warn!(%error, "the search index was not saved");
                 return;
-            };
-            for step in save.steps.by_ref() {
-                if let Err(error) = database.write("chunks.save", move |db| step.run(db)).await {
-                    tracing::warn!(%error, "the search index was not saved");
-                    return;
-                }
             }
-            save.end();
             if let Some(inner) = indexes.upgrade() {
                 inner.indexes.make_room();
             }
@@ -162,13 +156,8 @@ impl SqliteChunkStore {
 impl Drop for Inner {
     fn drop(&mut self) {
         for slot in self.indexes.slots() {
-            let Some(mut save) = slot.is_worth_saving().then(|| slot.begin_save()).flatten() else {
-                continue;
-            };
-            for step in save.steps.by_ref() {
-                // Handing it over is enough: the database does all that waits before it closes.
-                let write = pin!(self.database.write("chunks.save", move |db| step.run(db)));
-                let _ = write.poll(&mut Context::from_waker(Waker::noop()));
+            if slot.is_worth_saving() {
+                drop(slot.begin_save(&self.database));
             }
         }
     }
