@@ -70,10 +70,12 @@ mod scripted_model {
     use std::sync::Arc;
 
     use operone_core::in_process::{ScriptedModel, ScriptedTurn};
-    use operone_core::model::LanguageModel;
+    use operone_core::model::{LanguageModel, ModelOption, Reasoning};
 
     async fn fresh() -> (Arc<dyn LanguageModel>, ()) {
-        (Arc::new(ScriptedModel::new(vec![ScriptedTurn::text(["Lis", "bon."]); 8])), ())
+        let script = vec![ScriptedTurn::text(["Lis", "bon."]).after_reasoning(Reasoning::signature("s")); 24];
+        let honoured = ModelOption::ALL.into_iter().filter(|option| *option != ModelOption::ResponseSchema);
+        (Arc::new(ScriptedModel::new(script).with_options(honoured)), ())
     }
 
     operone_core::language_model_conformance!(fresh);

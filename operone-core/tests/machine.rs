@@ -151,9 +151,9 @@ impl World<'_> {
                 let calls = self.turns(within).get(turn).cloned().unwrap_or_default();
                 let calls = calls.into_iter().map(|call| call.proposed).collect();
                 let finish = Finish::new(FinishReason::Stop, Usage::new(2, 1));
-                self.run.model_answered(step, format!("turn {turn}"), calls, &finish);
+                self.run.model_answered(step, format!("turn {turn}"), vec![], calls, &finish);
                 // A second answer, late, changes nothing.
-                self.run.model_answered(step, "late".into(), vec![], &finish);
+                self.run.model_answered(step, "late".into(), vec![], vec![], &finish);
             }
             Action::Call { call, .. } => self.call(*call),
             Action::Return { call, outcome } => {

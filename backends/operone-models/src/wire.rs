@@ -37,10 +37,10 @@ fn wire_message(message: &Message, names: &ToolNames) -> Option<Value> {
     Some(match message {
         Message::System { content } => json!({"role": "system", "content": content}),
         Message::User { content } => json!({"role": "user", "content": content}),
-        Message::Assistant { content, calls } if calls.is_empty() => {
+        Message::Assistant { content, calls, .. } if calls.is_empty() => {
             json!({"role": "assistant", "content": content})
         }
-        Message::Assistant { content, calls } => {
+        Message::Assistant { content, calls, .. } => {
             let content = if content.is_empty() { Value::Null } else { content.as_str().into() };
             let calls = calls.iter().map(|call| {
                 json!({"id": call.id, "type": "function", "function": {
@@ -163,16 +163,16 @@ mod tests {
         let mut request = ModelRequest::new(vec![
             Message::System { content: "s".into() },
             Message::User { content: "u".into() },
-            Message::Assistant {
-                content: String::new(),
-                calls: vec![
+            Message::assistant(
+                "",
+                vec![
                     ToolCall::new("1", "file.read", "{\"path\": \"a\"}"),
                     ToolCall::new("2", "file.read", "oops"),
                     ToolCall::new("3", "file.read", ""),
                 ],
-            },
+            ),
             Message::Tool { call_id: "1".into(), name: "file.read".into(), content: "text".into() },
-            Message::Assistant { content: "done".into(), calls: Vec::new() },
+            Message::assistant("done", Vec::new()),
         ]);
         let names = ToolNames::new(&tools);
         request.tools = tools;

@@ -9,7 +9,7 @@ use super::driver::{Driver, RunIdentity, Subagent};
 use super::log::RunLog;
 use super::machine::{PendingCall, ToolOutcome};
 use crate::error::{Error, ErrorKind};
-use crate::model::{Finish, LanguageModel, ModelEvent, ModelRequest, ToolCall};
+use crate::model::{Finish, LanguageModel, ModelEvent, ModelRequest, Reasoning, ToolCall};
 use crate::tool::{ToolContext, ToolHandle};
 
 /// The most bytes of text that one model turn may write.
@@ -28,6 +28,7 @@ pub(super) struct Finished {
 pub(super) enum Result {
     Thought {
         text: String,
+        reasoning: Vec<Reasoning>,
         agents: Vec<String>,
         calls: Vec<ToolCall>,
         finish: Finish,
@@ -44,6 +45,13 @@ pub(super) enum Result {
     Stopped {
         text: String,
     },
+}
+
+/// What a model answered besides its text.
+struct Answer {
+    reasoning: Vec<Reasoning>,
+    calls: Vec<ToolCall>,
+    finish: Finish,
 }
 
 /// Asks the model.
@@ -64,7 +72,9 @@ pub(super) async fn think(
     };
     let result = match answer {
         None => Result::Stopped { text },
-        Some(Ok((calls, finish))) => Result::Thought { text, agents, calls, finish },
+        Some(Ok(Answer { reasoning, calls, finish })) => {
+            Result::Thought { text, reasoning, agents, calls, finish }
+        }
         Some(Err(error)) => Result::NotThought { text, error },
     };
     Finished { step, millis: millis_since(begun), result }
@@ -97,9 +107,9 @@ async fn ask(
     step: u64,
     log: &dyn RunLog,
     text: &mut String,
-) -> crate::Result<(Vec<ToolCall>, Finish)> {
+) -> crate::Result<Answer> {
     let mut stream = model.stream(request).await?;
-    let mut calls = Vec::new();
+    let (mut calls, mut reasoning, mut thought) = (Vec::new(), Vec::new(), 0);
     while let Some(event) = stream.next().await {
         match event? {
             ModelEvent::Text(piece) => {
@@ -108,6 +118,13 @@ async fn ask(
                     return Err(too_much(format!("more than {MAX_ANSWER} bytes of text")));
                 }
                 log.token(step, &piece);
+            }
+            ModelEvent::Reasoning(piece) => {
+                thought += piece.text.len() + piece.signature.as_ref().map_or(0, String::len);
+                if thought > MAX_ANSWER {
+                    return Err(too_much(format!("more than {MAX_ANSWER} bytes of thoughts")));
+                }
+                Reasoning::join(&mut reasoning, piece);
             }
             ModelEvent::Call(call) => {
                 calls.push(call);
@@ -119,7 +136,7 @@ async fn ask(
                 if let (0, Some(price)) = (finish.usage.cost_micros, model.info().price) {
                     finish.usage.cost_micros = price.of(&finish.usage);
                 }
-                return Ok((calls, finish));
+                return Ok(Answer { reasoning, calls, finish });
             }
         }
     }

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::cases;
-use crate::model::{Finish, LanguageModel, Message, ModelEvent, ModelRequest, ToolCall};
+use crate::error::ErrorKind;
+use crate::model::{
+    Finish, FinishReason, LanguageModel, Message, ModelEvent, ModelOption, ModelRequest, Reasoning,
+    ReasoningEffort, ResponseSchema, ToolCall, ToolChoice,
+};
 use crate::tool::ToolSpec;
 
 cases! {
@@ -21,6 +25,9 @@ cases! {
     asking_again_is_answered_again
     concurrent_answers_do_not_mix
     dropping_an_answer_leaves_the_model_usable
+    an_option_is_honoured_or_refused
+    a_tool_that_is_not_offered_cannot_be_chosen
+    thoughts_go_back_with_the_conversation
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,6 +47,7 @@ fn look_up() -> ToolSpec {
 
 struct Answer {
     text: String,
+    reasoning: Vec<Reasoning>,
     calls: Vec<ToolCall>,
     finish: Finish,
 }
@@ -47,16 +55,17 @@ struct Answer {
 async fn answer(model: &dyn LanguageModel, request: ModelRequest) -> Answer {
     let asked = async {
         let mut stream = model.stream(request).await.expect("the request is answered");
-        let (mut text, mut calls, mut finish) = (String::new(), Vec::new(), None);
+        let (mut text, mut reasoning, mut calls, mut finish) = (String::new(), Vec::new(), Vec::new(), None);
         while let Some(event) = stream.next().await {
             assert!(finish.is_none(), "a part came after Done");
             match event.expect("the answer goes on") {
                 ModelEvent::Text(part) => text.push_str(&part),
+                ModelEvent::Reasoning(piece) => Reasoning::join(&mut reasoning, piece),
                 ModelEvent::Call(call) => calls.push(call),
                 ModelEvent::Done(end) => finish = Some(end),
             }
         }
-        Answer { text, calls, finish: finish.expect("the answer ends with Done") }
+        Answer { text, reasoning, calls, finish: finish.expect("the answer ends with Done") }
     };
     tokio::time::timeout(PATIENCE, asked).await.expect("no answer in time")
 }
@@ -91,13 +100,11 @@ async fn without_tools_there_are_no_calls(model: Arc<dyn LanguageModel>) {
 /// Calls and their results are part of a conversation, whatever the arguments and results hold.
 async fn a_conversation_with_tool_results_is_answered(model: Arc<dyn LanguageModel>) {
     let mut request = request().with_tools(vec![look_up()]);
-    request.messages.push(Message::Assistant {
-        content: String::new(),
-        calls: vec![
-            ToolCall::new("call-1", "file.read", "{\"path\":\"notes.txt\"}"),
-            ToolCall::new("call-2", "no such tool", "not JSON"),
-        ],
-    });
+    let calls = vec![
+        ToolCall::new("call-1", "file.read", "{\"path\":\"notes.txt\"}"),
+        ToolCall::new("call-2", "no such tool", "not JSON"),
+    ];
+    request.messages.push(Message::assistant("", calls));
     for (id, content) in
         [("call-1", "{\"path\":\"notes.txt\",\"content\":\"Lisbon.\"}"), ("call-2", "é \"\u{1f642}\"\n")]
     {
@@ -134,4 +141,79 @@ async fn dropping_an_answer_leaves_the_model_usable(model: Arc<dyn LanguageModel
     stream.next().await.expect("a first part").expect("a first part");
     drop(stream);
     answer(&*model, request()).await;
+}
+
+/// A request with an option is answered as it says, or refused with the code `unsupported_option` before anything is
+/// answered.
+async fn an_option_is_honoured_or_refused(model: Arc<dyn LanguageModel>) {
+    let schema = json!({"type": "object", "required": ["city"], "additionalProperties": false,
+        "properties": {"city": {"type": "string", "enum": ["Lisbon"]}}});
+    for option in ModelOption::ALL {
+        let plain = request().with_tools(vec![look_up()]);
+        let asked = match option {
+            ModelOption::ToolChoice => plain.with_tool_choice(ToolChoice::None),
+            ModelOption::ResponseSchema => {
+                request().with_response_schema(ResponseSchema::new("answer", schema.clone()))
+            }
+            ModelOption::Temperature => plain.with_temperature(0.0),
+            ModelOption::TopP => plain.with_top_p(0.5),
+            ModelOption::MaxTokens => request().with_max_tokens(2),
+            ModelOption::Stop => request().with_stop(vec!["\u{1f642}".into()]),
+            ModelOption::Seed => plain.with_seed(7),
+            ModelOption::Reasoning => request().with_reasoning(ReasoningEffort::Low),
+        };
+        assert_eq!(asked.options(), [option]);
+        match model.stream(asked.clone()).await {
+            Err(error) => {
+                assert_eq!(
+                    (error.kind(), error.code()),
+                    (ErrorKind::Invalid, "unsupported_option"),
+                    "{option}"
+                );
+            }
+            Ok(stream) => {
+                drop(stream);
+                let answer = answer(&*model, asked).await;
+                match option {
+                    ModelOption::ToolChoice => assert_eq!(answer.calls, [], "a tool was called"),
+                    ModelOption::ResponseSchema => {
+                        let json: Value = serde_json::from_str(&answer.text).expect("the answer is JSON");
+                        assert_eq!(json["city"], "Lisbon");
+                    }
+                    ModelOption::MaxTokens => {
+                        assert!(answer.finish.reason == FinishReason::Length || answer.text.len() < 64);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// A tool that is to be called is one of the request's.
+async fn a_tool_that_is_not_offered_cannot_be_chosen(model: Arc<dyn LanguageModel>) {
+    for choice in [ToolChoice::Tool("file.write".into()), ToolChoice::Required] {
+        let asked = match choice {
+            ToolChoice::Required => request(),
+            _ => request().with_tools(vec![look_up()]),
+        };
+        let refused = model.stream(asked.with_tool_choice(choice)).await.err().expect("it is refused");
+        assert_eq!(refused.kind(), ErrorKind::Invalid);
+        assert!(["unknown_tool_choice", "unsupported_option"].contains(&refused.code()), "{refused}");
+    }
+}
+
+/// What was thought is part of a conversation, also what another service has signed.
+async fn thoughts_go_back_with_the_conversation(model: Arc<dyn LanguageModel>) {
+    let first = answer(&*model, request().with_tools(vec![look_up()])).await;
+    let mut reasoning = first.reasoning;
+    reasoning.push(Reasoning::text("It is in the notes."));
+    let mut asked = request().with_tools(vec![look_up()]);
+    asked.messages.push(Message::Assistant {
+        content: String::new(),
+        reasoning,
+        calls: vec![ToolCall::new("call-1", "file.read", "{\"path\":\"notes.txt\"}")],
+    });
+    asked.messages.push(Message::tool("call-1", "file.read", "{\"content\":\"Lisbon.\"}"));
+    answer(&*model, asked).await;
 }

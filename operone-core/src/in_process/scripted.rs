@@ -9,7 +9,8 @@ use futures_util::{StreamExt, stream};
 
 use crate::error::{Error, ErrorReport, Result};
 use crate::model::{
-    Finish, FinishReason, LanguageModel, ModelEvent, ModelInfo, ModelRequest, ModelStream, ToolCall, Usage,
+    Finish, FinishReason, LanguageModel, ModelEvent, ModelInfo, ModelOption, ModelRequest, ModelStream,
+    Reasoning, ToolCall, Usage,
 };
 
 /// Answers turn after turn from a script and keeps every request, for the tests of hosts.
@@ -20,12 +21,22 @@ use crate::model::{
 pub struct ScriptedModel {
     script: Mutex<VecDeque<ScriptedTurn>>,
     requests: Mutex<Vec<ModelRequest>>,
+    honoured: Vec<ModelOption>,
 }
 
 impl ScriptedModel {
     /// A model that gives these answers, each once.
     pub fn new(turns: Vec<ScriptedTurn>) -> Self {
-        Self { script: Mutex::new(turns.into()), requests: Mutex::default() }
+        let honoured = ModelOption::ALL.to_vec();
+        Self { script: Mutex::new(turns.into()), requests: Mutex::default(), honoured }
+    }
+
+    /// Sets the options that it takes; the script says what becomes of them. All of them by default: any other is
+    /// refused as a model refuses it, and uses up no turn.
+    #[must_use]
+    pub fn with_options(mut self, honoured: impl IntoIterator<Item = ModelOption>) -> Self {
+        self.honoured = honoured.into_iter().collect();
+        self
     }
 
     /// Every request so far, also those that found no turn.
@@ -46,7 +57,9 @@ impl LanguageModel for ScriptedModel {
     }
 
     async fn stream(&self, request: ModelRequest) -> Result<ModelStream> {
+        let usable = request.require(&self.info().name, &self.honoured);
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+        usable?;
         let turn = self.script.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let turn = turn.ok_or_else(|| {
             Error::internal("the script has no turn left for this request").with_code("script_used_up")
@@ -108,6 +121,13 @@ impl ScriptedTurn {
     #[must_use]
     pub fn after_text(mut self, text: impl Into<String>) -> Self {
         self.parts.insert(0, ModelEvent::Text(text.into()));
+        self
+    }
+
+    /// Puts a piece of thought before all other parts.
+    #[must_use]
+    pub fn after_reasoning(mut self, piece: Reasoning) -> Self {
+        self.parts.insert(0, ModelEvent::Reasoning(piece));
         self
     }
 

@@ -167,7 +167,7 @@ impl ChatMessage {
                     .collect();
                 names.extend(calls.iter().map(|call| (call.id.clone(), call.name.clone())));
                 let content = content.map(|content| content.into_text(place)).transpose()?;
-                Message::Assistant { content: content.unwrap_or_default(), calls }
+                Message::assistant(content.unwrap_or_default(), calls)
             }
             Self::Tool { content, tool_call_id } => {
                 let Some(name) = names.get(&tool_call_id).cloned() else {

@@ -137,12 +137,12 @@ impl<'a> Drive<'a> {
         self.steps.remove(&step);
         self.closed.insert(step);
         match result {
-            StepResult::Thought { text, agents, calls, finish } => {
+            StepResult::Thought { text, reasoning, agents, calls, finish } => {
                 let driver = self.driver.at(&agents).unwrap_or(self.driver);
                 let tainted = self.run.is_tainted_at(step);
                 let calls = calls.into_iter().map(|call| driver.propose(call, &self.run, tainted)).collect();
                 self.ended.push(event::step_ended(step, "ok", &text, millis));
-                self.run.model_answered(step, text, calls, &finish);
+                self.run.model_answered(step, text, reasoning, calls, &finish);
             }
             StepResult::NotThought { text, error } => {
                 tracing::warn!(run_step = step, code = error.code(), %error, "the model did not answer");

@@ -22,7 +22,7 @@ use crate::clock::Timestamp;
 use crate::error::{ErrorKind, ErrorReport};
 use crate::id::{ApprovalId, WorkId};
 use crate::journal::{ApprovalReason, Status, Verdict};
-use crate::model::{Finish, FinishReason, Message, ModelRequest};
+use crate::model::{Finish, FinishReason, Message, ModelRequest, Reasoning};
 use crate::tool::ToolSpec;
 use frame::{Frame, FrameState};
 
@@ -154,7 +154,14 @@ impl Run {
 
     /// The model answered in this step. Without calls the conversation is over; with calls they are to be run, unless
     /// no turn is left to read their results, or the budget is used up.
-    pub fn model_answered(&mut self, step: u64, text: String, calls: Vec<ProposedCall>, finish: &Finish) {
+    pub fn model_answered(
+        &mut self,
+        step: u64,
+        text: String,
+        reasoning: Vec<Reasoning>,
+        calls: Vec<ProposedCall>,
+        finish: &Finish,
+    ) {
         if self.end.is_some() {
             return;
         }
@@ -176,6 +183,7 @@ impl Run {
         }
         frame.messages.push(Message::Assistant {
             content: text.clone(),
+            reasoning,
             calls: pending.iter().map(|pending| pending.call.clone()).collect(),
         });
         if pending.is_empty() {

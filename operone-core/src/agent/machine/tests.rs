@@ -30,7 +30,7 @@ fn concurrent(name: &str) -> ProposedCall {
 fn acting(spec: &AgentSpec, calls: Vec<ProposedCall>) -> Run {
     let mut run = Run::new(spec);
     let step = run.think_begun(None).unwrap();
-    run.model_answered(step, "calling".into(), calls, &finish());
+    run.model_answered(step, "calling".into(), vec![], calls, &finish());
     run
 }
 
@@ -59,7 +59,7 @@ fn an_answer_without_calls_completes() {
     assert_eq!(run.think_begun(None), Some(1));
     let thinking = Action::Think { within: None, agents: vec![], step: Some(1) };
     assert_eq!(run.next(), Next::Do(vec![thinking]));
-    run.model_answered(1, "3".into(), vec![], &finish());
+    run.model_answered(1, "3".into(), vec![], vec![], &finish());
     let end = end(&run);
     assert_eq!(
         (end.status, end.output.as_deref(), end.usage),
@@ -112,7 +112,7 @@ fn an_end_is_final() {
     let mut run = Run::new(&spec(2));
     run.think_begun(None);
     run.cancelled();
-    run.model_answered(1, "late".into(), vec![], &finish());
+    run.model_answered(1, "late".into(), vec![], vec![], &finish());
     run.failed(ErrorReport::new(ErrorKind::Internal, "late", "late"));
     assert_eq!(end(&run).status, Status::Cancelled);
 }
@@ -142,7 +142,7 @@ fn each_limit_of_the_budget_ends_the_run() {
     let step = run.think_begun(None).unwrap();
     let mut paid = finish();
     paid.usage.cost_micros = 8;
-    run.model_answered(step, String::new(), vec![call("a")], &paid);
+    run.model_answered(step, String::new(), vec![], vec![call("a")], &paid);
     assert_eq!(code(&run), "budget_exceeded");
 
     let mut run = acting(&limited(Budget::default().with_seconds(2)), vec![call("a")]);
@@ -160,7 +160,7 @@ fn an_answer_that_uses_up_the_budget_still_counts() {
     spec.budget = Budget::default().with_tokens(1);
     let mut run = Run::new(&spec);
     let step = run.think_begun(None).unwrap();
-    run.model_answered(step, "3".into(), vec![], &finish());
+    run.model_answered(step, "3".into(), vec![], vec![], &finish());
     assert_eq!(end(&run).status, Status::Completed);
 }
 
@@ -171,12 +171,12 @@ fn a_sub_agent_works_within_the_run_and_answers_its_caller() {
     let thinking = |step| Action::Think { within: Some(2), agents: vec!["agent.adder".into()], step };
     assert_eq!(run.next(), Next::Do(vec![thinking(None)]));
     assert_eq!(run.think_begun(Some(2)), Some(3));
-    run.model_answered(3, String::new(), vec![call("plus")], &finish());
+    run.model_answered(3, String::new(), vec![], vec![call("plus")], &finish());
     assert_eq!(ready(&run), [4]);
     run.tool_answered(4, ToolOutcome::Ok(json!(3)));
     assert_eq!(run.request(Some(2), vec![]).messages.len(), 4);
     assert_eq!(run.think_begun(Some(2)), Some(5));
-    run.model_answered(5, "It is 3".into(), vec![], &finish());
+    run.model_answered(5, "It is 3".into(), vec![], vec![], &finish());
     let Next::Do(actions) = run.next() else { panic!("no answer") };
     let [Action::Return { call, outcome }] = actions.as_slice() else { panic!("{actions:?}") };
     run.tool_answered(call.step, outcome.clone());
@@ -190,7 +190,7 @@ fn a_sub_agent_out_of_steps_answers_with_an_error_and_the_run_goes_on() {
     let mut run = acting(&spec(9), vec![call("agent.adder")]);
     run.delegated(2, "", "add".into(), 1);
     run.think_begun(Some(2));
-    run.model_answered(3, String::new(), vec![call("plus")], &finish());
+    run.model_answered(3, String::new(), vec![], vec![call("plus")], &finish());
     run.tool_answered(4, ToolOutcome::Ok(json!(3)));
     assert_eq!(run.think_begun(Some(2)), None);
     let Next::Do(actions) = run.next() else { panic!("ended") };
@@ -204,7 +204,7 @@ fn sub_agents_share_the_steps_of_the_run() {
     let mut run = acting(&spec(2), vec![call("agent.adder")]);
     run.delegated(2, "", "add".into(), 50);
     run.think_begun(Some(2));
-    run.model_answered(3, String::new(), vec![call("plus")], &finish());
+    run.model_answered(3, String::new(), vec![], vec![call("plus")], &finish());
     assert_eq!(end(&run).status, Status::MaxSteps);
 }
 
@@ -217,7 +217,7 @@ fn strangers_text_taints_what_reads_it_and_what_it_is_passed_to() {
     run.tool_answered(2, ToolOutcome::Ok(json!("text")));
     assert!(run.is_tainted(None));
     let step = run.think_begun(None).unwrap();
-    run.model_answered(step, String::new(), vec![call("agent.adder")], &finish());
+    run.model_answered(step, String::new(), vec![], vec![call("agent.adder")], &finish());
     run.delegated(4, "", "add".into(), 5);
     assert!(run.is_tainted(Some(4)));
 }
@@ -229,7 +229,7 @@ fn what_a_tainted_sub_agent_answers_taints_its_caller() {
     run.think_begun(Some(2));
     let mut untrusted = call("rag.search");
     untrusted.untrusted = true;
-    run.model_answered(3, String::new(), vec![untrusted], &finish());
+    run.model_answered(3, String::new(), vec![], vec![untrusted], &finish());
     run.tool_answered(4, ToolOutcome::Ok(json!("text")));
     assert!(run.is_tainted(Some(2)) && !run.is_tainted(None));
     run.tool_answered(2, ToolOutcome::Ok(json!("summary")));
@@ -289,7 +289,7 @@ fn a_run_that_ended_early_goes_on_in_a_new_one() {
 fn a_completed_run_goes_on_with_what_the_user_says() {
     let mut run = Run::new(&spec(2));
     run.think_begun(None);
-    run.model_answered(1, "3".into(), vec![], &finish());
+    run.model_answered(1, "3".into(), vec![], vec![], &finish());
     assert_eq!(run.clone().resume(&spec(2), None).unwrap_err().code(), "completed");
     let resumed = run.resume(&spec(2), Some("and 4?".into())).unwrap();
     let messages = resumed.request(None, vec![]).messages;

@@ -9,8 +9,8 @@ use futures_util::{StreamExt, stream};
 
 use crate::error::Result;
 use crate::model::{
-    Finish, FinishReason, LanguageModel, Message, ModelEvent, ModelInfo, ModelRequest, ModelStream, ToolCall,
-    Usage,
+    Finish, FinishReason, LanguageModel, Message, ModelEvent, ModelInfo, ModelOption, ModelRequest,
+    ModelStream, ToolCall, ToolChoice, Usage,
 };
 use crate::tool::ToolSpec;
 use passages::{Failure, Found};
@@ -22,9 +22,19 @@ use passages::{Failure, Found};
 /// with up to four sentences of what the tools gave back, word for word, each with its source in brackets. It
 /// says so plainly where nothing fits, and names the tools that failed.
 ///
-/// It quotes and never concludes: its [`ModelInfo::is_language_model`] is false. Usage counts words.
+/// It quotes and never concludes: its [`ModelInfo::is_language_model`] is false. Usage counts words, and so does
+/// [`ModelRequest::max_tokens`]. Nothing is left to chance, so that temperature, `top_p` and seed change nothing; it
+/// can be forbidden to call tools, but not be made to. It honours no other option.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExtractiveModel;
+
+const HONOURED: [ModelOption; 5] = [
+    ModelOption::ToolChoice,
+    ModelOption::Temperature,
+    ModelOption::TopP,
+    ModelOption::Seed,
+    ModelOption::MaxTokens,
+];
 
 #[async_trait]
 impl LanguageModel for ExtractiveModel {
@@ -33,8 +43,18 @@ impl LanguageModel for ExtractiveModel {
     }
 
     async fn stream(&self, request: ModelRequest) -> Result<ModelStream> {
-        let answer = answer(&request);
-        let reason = if answer.calls.is_empty() { FinishReason::Stop } else { FinishReason::ToolCalls };
+        let name = self.info().name;
+        request.require(&name, &HONOURED)?;
+        if !matches!(request.tool_choice, ToolChoice::Auto | ToolChoice::None) {
+            return Err(ModelOption::ToolChoice.unsupported_by(&name));
+        }
+        let mut answer = answer(&request);
+        let is_cut = request.max_tokens.is_some_and(|most| answer.cut(most as usize));
+        let reason = match answer.calls.as_slice() {
+            _ if is_cut => FinishReason::Length,
+            [] => FinishReason::Stop,
+            _ => FinishReason::ToolCalls,
+        };
         let usage = Usage::new(words_read(&request), answer.words());
         let parts: Vec<Result<ModelEvent>> = words(&answer.text)
             .map(|word| ModelEvent::Text(word.to_owned()))
@@ -52,6 +72,17 @@ struct Answer {
 }
 
 impl Answer {
+    /// Keeps no more than so many words, and the calls only where all their words are kept. Whether anything went.
+    fn cut(&mut self, most: usize) -> bool {
+        if self.words() <= most as u64 {
+            return false;
+        }
+        let kept: usize = words(&self.text).take(most).map(str::len).sum();
+        self.text.truncate(kept);
+        self.calls.clear();
+        true
+    }
+
     fn words(&self) -> u64 {
         self.calls.iter().map(|call| count(&call.arguments)).sum::<u64>() + count(&self.text)
     }
@@ -65,8 +96,9 @@ fn answer(request: &ModelRequest) -> Answer {
     };
     let found = passages::read(since);
     if found.is_empty() {
-        let calls = plan::calls(goal, &request.tools);
-        let text = if calls.is_empty() { nothing_to_read(&request.tools) } else { plan::intent(&calls) };
+        let tools = if request.tool_choice == ToolChoice::None { &[][..] } else { &request.tools };
+        let calls = plan::calls(goal, tools);
+        let text = if calls.is_empty() { nothing_to_read(tools) } else { plan::intent(&calls) };
         return Answer { text, calls };
     }
     Answer { text: report(goal, &found), calls: Vec::new() }
@@ -115,7 +147,7 @@ fn words_read(request: &ModelRequest) -> u64 {
         Message::System { content } | Message::User { content } | Message::Tool { content, .. } => {
             count(content)
         }
-        Message::Assistant { content, calls } => {
+        Message::Assistant { content, calls, .. } => {
             count(content) + calls.iter().map(|call| count(&call.arguments)).sum::<u64>()
         }
     };
@@ -251,7 +283,7 @@ mod tests {
     #[test]
     fn an_output_that_was_cut_is_still_read() {
         let call = ToolCall::new("c", "file.read", json!({"path": "long.txt"}).to_string());
-        let assistant = Message::Assistant { content: String::new(), calls: vec![call] };
+        let assistant = Message::assistant("", vec![call]);
         let cut = "{\"bytes\":9,\"content\":\"Whales \\\"sing\\\" at night.\\nAnd th… (cut)";
         let answer = second_turn("When do whales sing?", vec![assistant, tool("file.read", cut)]);
         assert_eq!(answer, "Whales \"sing\" at night. [long.txt]");
