@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use operone_core::model::{ModelOption, Price};
+use operone_core::model::{ModelInfo, ModelOption, Price};
 
 /// A text that is not shown: `Debug` and `Display` give `***`.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,6 +44,9 @@ pub struct ServiceConfig {
     pub api_key: Option<Secret>,
     /// Headers besides, for instance Azure's `api-key` or `anthropic-beta`. Their values are kept secret.
     pub headers: Vec<(String, Secret)>,
+    /// Who serves, as [`ModelInfo::provider`](operone_core::model::ModelInfo::provider) says it; the protocol's own name
+    /// where absent.
+    pub provider: Option<String>,
     /// The model's name as the service knows it.
     pub model: String,
     /// What its tokens cost, if it is known.
@@ -71,6 +74,7 @@ impl ServiceConfig {
             base_url: base_url.into(),
             api_key: None,
             headers: Vec::new(),
+            provider: None,
             model: model.into(),
             price: None,
             unsupported: Vec::new(),
@@ -87,6 +91,19 @@ impl ServiceConfig {
     pub fn with_api_key(mut self, key: Option<Secret>) -> Self {
         self.api_key = key;
         self
+    }
+
+    /// Sets who serves.
+    #[must_use]
+    pub fn with_provider(mut self, provider: impl Into<String>) -> Self {
+        self.provider = Some(provider.into());
+        self
+    }
+
+    /// What answers.
+    pub(crate) fn info(&self, protocol: &str) -> ModelInfo {
+        let provider = self.provider.as_deref().unwrap_or(protocol);
+        ModelInfo::new(provider, &self.model).with_price(self.price)
     }
 
     /// Adds a header.

@@ -76,7 +76,7 @@ impl OpenAiCompatibleEmbedder {
     pub async fn connect(config: ServiceConfig) -> Result<Self> {
         let authorization = config.api_key.as_ref().map(bearer).transpose()?;
         let headers = authorization.map(|key| (AUTHORIZATION, key));
-        let info = EmbedderInfo::new(format!("openai:{}", config.model), 0, WINDOW);
+        let info = EmbedderInfo::new(format!("{}:{}", named(&config), config.model), 0, WINDOW);
         let tokenizer = HashingEmbedder::new(1).tokenizer();
         let service = Service::new(config, "embeddings", headers)?;
         let mut embedder = Self { service, tokenizer, info };
@@ -193,6 +193,11 @@ impl Embedder for OpenAiCompatibleEmbedder {
         }
         Ok(vectors)
     }
+}
+
+/// What stands before the model's name in the id. Whatever is compatible with OpenAI counts as OpenAI.
+fn named(config: &ServiceConfig) -> &str {
+    config.provider.as_deref().filter(|provider| *provider != "openai-compatible").unwrap_or("openai")
 }
 
 /// The places of the texts that are asked for together; blank ones are in no batch.

@@ -1,6 +1,6 @@
 //! The HTTP client: TLS with a provider and roots of its own, no redirects, no proxy.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use operone_core::{Error, ErrorKind, Result};
@@ -80,8 +80,18 @@ fn secret(value: String, what: &str, code: &'static str) -> Result<HeaderValue> 
     Ok(value)
 }
 
-/// The provider is handed over: another one that is compiled into the program changes nothing.
+/// The provider is handed over: another one that is compiled into the program changes nothing. The certificates are
+/// read once.
 fn tls() -> Result<ClientConfig> {
+    static TLS: OnceLock<ClientConfig> = OnceLock::new();
+    if let Some(ready) = TLS.get() {
+        return Ok(ready.clone());
+    }
+    let config = read_certificates()?;
+    Ok(TLS.get_or_init(|| config).clone())
+}
+
+fn read_certificates() -> Result<ClientConfig> {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         tracing::warn!(%error, "a trusted certificate cannot be read");

@@ -62,8 +62,7 @@ impl Anthropic {
 #[async_trait]
 impl LanguageModel for Anthropic {
     fn info(&self) -> ModelInfo {
-        let config = &self.service.config;
-        ModelInfo::new("anthropic", &config.model).with_price(config.price)
+        self.service.config.info("anthropic")
     }
 
     async fn stream(&self, request: ModelRequest) -> Result<ModelStream> {

@@ -51,8 +51,7 @@ impl OpenAiCompatible {
 #[async_trait]
 impl LanguageModel for OpenAiCompatible {
     fn info(&self) -> ModelInfo {
-        let config = &self.service.config;
-        ModelInfo::new("openai-compatible", &config.model).with_price(config.price)
+        self.service.config.info("openai-compatible")
     }
 
     async fn stream(&self, request: ModelRequest) -> Result<ModelStream> {
