@@ -9,15 +9,13 @@ use operone_core::egress::EgressPolicy;
 use operone_core::error::{Error, ErrorKind, Result};
 use operone_core::event::EventBus;
 use operone_core::id::{Ids, SystemIds};
-use operone_core::in_process::{ExtractiveModel, InProcessBus};
+use operone_core::in_process::InProcessBus;
 use operone_core::journal::{Journal, WorkKind};
 use operone_core::memory::{MemoryStore, RecallMode};
-use operone_core::model::LanguageModel;
 use operone_core::retrieve::Retriever;
 use operone_core::work::{Doorbell, Workers};
 use operone_files::FileSource;
 use operone_memory::Memory;
-use operone_models::{OpenAiCompatible, ServiceConfig};
 use operone_rag::HybridRetriever;
 use operone_rag::ingest::{IngestHandler, Ingestor, ReembedHandler};
 use operone_sqlite::{DataFolder, SqliteChunkStore, SqliteEmbeddingCache, SqliteJournal, SqliteMemoryStore};
@@ -34,6 +32,7 @@ use crate::guard::AllowedHosts;
 use crate::info::Info;
 use crate::limits;
 use crate::mcp::{self, McpServers};
+use crate::models::ServerModels;
 use crate::parse::ProcessParser;
 use crate::parts::{Background, Parts};
 use crate::process::{Processes, RunHandler, Sandbox};
@@ -61,7 +60,7 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
     let services =
         RunServices::new(Arc::clone(&journal), Arc::clone(&bus), Live::default(), Arc::clone(&clock));
 
-    let model = language_model(config)?;
+    let models = ServerModels::new(config)?;
     let retriever: Arc<dyn Retriever> =
         Arc::new(HybridRetriever::new(Arc::clone(&chunks), queries, Arc::clone(&cache) as _));
     let memory = Memory::new(memories, Arc::clone(&clock), Arc::clone(&ids))
@@ -83,7 +82,7 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
     let sandbox = Sandbox::prepare(&config.program).await;
     let info = Info {
         sandbox: sandbox.probe().clone(),
-        model: model.info(),
+        model: models.default().info(),
         embedder: json!({
             "id": embedder.info().id,
             "dimension": embedder.info().dimension,
@@ -100,7 +99,7 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
         }
     }
     let capabilities = Arc::new(
-        Capabilities::new(model, Arc::clone(&retriever), Arc::clone(&memory) as _, web, workspace)
+        Capabilities::new(models, Arc::clone(&retriever), Arc::clone(&memory) as _, web, workspace)
             .with_workspace_quota(config.workspace_quota)
             .with_databases(databases::by_name(opened))
             .with_mcp_servers(McpServers::new(&config.mcp_servers)?),
@@ -137,14 +136,6 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
         background: Background::new(background),
         _folder: folder,
     })
-}
-
-fn language_model(config: &Config) -> Result<Arc<dyn LanguageModel>> {
-    let Some(service) = &config.model else { return Ok(Arc::new(ExtractiveModel)) };
-    let mut model = ServiceConfig::new(&service.base_url, &service.model);
-    model.api_key.clone_from(&service.api_key);
-    model.price = service.price;
-    Ok(Arc::new(OpenAiCompatible::new(model)?))
 }
 
 fn allowed_hosts(config: &Config) -> AllowedHosts {

@@ -9,9 +9,7 @@ use operone_core::agent::{AgentSpec, Driver, Grants, Subagent};
 use operone_core::chunk::Collection;
 use operone_core::error::{Error, ErrorKind, Result};
 use operone_core::id::TenantId;
-use operone_core::in_process::ExtractiveModel;
 use operone_core::memory::Recall;
-use operone_core::model::{LanguageModel, Price};
 use operone_core::query::{QueryDatabase, query_tool};
 use operone_core::retrieve::Retriever;
 use operone_core::tool::{ToolHandle, ToolSet, ToolSpec, Tools};
@@ -19,6 +17,7 @@ use operone_files::{FileRoot, Quota};
 use operone_web::WebClient;
 
 use crate::mcp::McpServers;
+use crate::models::ServerModels;
 
 /// What an agent gets that names no capabilities.
 pub(crate) const DEFAULT: [&str; 3] = ["ai", "rag", "memory"];
@@ -48,8 +47,7 @@ fn granted_collections(spec: &AgentSpec) -> Vec<String> {
 /// Grants models and tools by capability.
 #[derive(Debug)]
 pub(crate) struct Capabilities {
-    model: Arc<dyn LanguageModel>,
-    extractive: Arc<dyn LanguageModel>,
+    models: ServerModels,
     retriever: Arc<dyn Retriever>,
     memory: Arc<dyn Recall>,
     web: WebClient,
@@ -62,15 +60,14 @@ pub(crate) struct Capabilities {
 impl Capabilities {
     /// `workspace` holds one folder per tenant for the file tools.
     pub(crate) fn new(
-        model: Arc<dyn LanguageModel>,
+        models: ServerModels,
         retriever: Arc<dyn Retriever>,
         memory: Arc<dyn Recall>,
         web: WebClient,
         workspace: PathBuf,
     ) -> Self {
         Self {
-            model,
-            extractive: Arc::new(ExtractiveModel),
+            models,
             retriever,
             memory,
             web,
@@ -123,23 +120,9 @@ impl Capabilities {
         Err(Error::invalid(detail).with_code("unknown_capability"))
     }
 
-    /// The language model for agents with `ai`; the others are answered by rules.
-    pub(crate) fn model(&self, spec: &AgentSpec) -> Arc<dyn LanguageModel> {
-        Arc::clone(if spec.grants("ai") { &self.model } else { &self.extractive })
-    }
-
-    /// The models that can be asked by name: the configured one, and the extractive one.
-    pub(crate) fn models(&self) -> Vec<Arc<dyn LanguageModel>> {
-        let mut models = vec![Arc::clone(&self.model)];
-        if self.model.info().name != self.extractive.info().name {
-            models.push(Arc::clone(&self.extractive));
-        }
-        models
-    }
-
-    /// What the language model's tokens cost, if it is known.
-    pub(crate) fn price(&self) -> Option<Price> {
-        self.model.info().price
+    /// The language models: for agents with `ai`; the others are answered by rules.
+    pub(crate) fn models(&self) -> &ServerModels {
+        &self.models
     }
 
     /// The granted tools that need what the server holds. An MCP server that cannot be reached grants none.
@@ -204,10 +187,10 @@ impl Capabilities {
 #[async_trait]
 impl Grants for Capabilities {
     async fn grant(&self, tenant: &TenantId, spec: &AgentSpec) -> Result<Driver> {
-        let mut driver = Driver::new(self.model(spec), self.tools(tenant, spec).await?);
+        let mut driver = Driver::new(self.models.of(spec)?, self.tools(tenant, spec).await?);
         for agent in &spec.agents {
             let own = AgentSpec::new("", agent.capabilities.clone());
-            let below = Driver::new(self.model(&own), self.tools(tenant, &own).await?);
+            let below = Driver::new(self.models.of_subagent(spec, agent)?, self.tools(tenant, &own).await?);
             let below = Subagent::new(&agent.name, &agent.description, below)
                 .with_instructions(&agent.instructions)
                 .with_max_steps(agent.max_steps);

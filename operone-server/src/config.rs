@@ -1,5 +1,6 @@
 //! The command line and the environment: the only place that reads either.
 
+use std::cell::Cell;
 use std::env::VarError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use operone_core::journal::Durability;
 use operone_core::model::Price;
 use operone_files::Quota;
 use operone_mcp::McpConfig;
-use operone_models::Secret;
+use operone_models::{Models, Secret};
 
 use crate::cli::{EvalArguments, IngestArguments, ModelsArguments, QueryArguments, ReembedArguments};
 use crate::mcp;
@@ -90,10 +91,18 @@ struct Serve {
     #[arg(value_parser = clap::value_parser!(u64).range(3..=3600))]
     lease: u64,
 
-    /// What a million tokens of the model cost, read and written: 2.50,10 for instance. Needed for budgets of cost
-    #[arg(long, env = "OPERONE_MODEL_PRICE", value_name = "INPUT,OUTPUT", global = true)]
-    #[arg(value_parser = parse_price)]
-    model_price: Option<Price>,
+    /// The model of agents with ai: SERVICE:MODEL, for instance openai:gpt-4.1-mini, anthropic:claude-sonnet-4-6 or
+    /// ollama:qwen3, or extractive
+    /// [default: openai:$OPENAI_MODEL where OPENAI_API_KEY or OPENAI_BASE_URL is set, else extractive]
+    #[arg(long, env = "OPERONE_MODEL", value_name = "SERVICE:MODEL", global = true)]
+    model: Option<String>,
+
+    /// What a million tokens of the model cost, read and written: 2.50,10 for instance; that of another model:
+    /// anthropic:claude-sonnet-4-6=3,15. Give it again for another. Needed for budgets of cost
+    /// [env: OPERONE_MODEL_PRICE, several parted by ;]
+    #[arg(long, env = "OPERONE_MODEL_PRICE", value_name = "[SERVICE:MODEL=]INPUT,OUTPUT", global = true)]
+    #[arg(hide_env = true, value_delimiter = ';', value_parser = parse_price)]
+    model_price: Vec<ModelPrice>,
 
     /// What this process does
     #[arg(long, env = "OPERONE_ROLE", value_enum, default_value_t = Role::All, global = true)]
@@ -182,8 +191,10 @@ pub struct Config {
     pub mcp_servers: Vec<McpConfig>,
     /// What makes the vectors: `bundled`, `hashing`, or a model on this machine; `None` is `bundled`.
     pub embedder: Option<String>,
-    /// The service that answers; `None` answers by rules.
-    pub model: Option<ModelConfig>,
+    /// The model that answers agents with `ai`, by a name that [`Config::models`] knows; `None` answers by rules.
+    pub model: Option<String>,
+    /// The models that agents may choose.
+    pub models: Models,
     /// What a step that was acknowledged survives.
     pub durability: Durability,
     /// How long work stays with a worker that gives no sign of life.
@@ -219,22 +230,15 @@ impl DatabaseConfig {
     }
 }
 
-/// An OpenAI-compatible service.
+/// What the tokens of a model cost.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ModelConfig {
-    /// Its URL, with `/v1`.
-    pub base_url: String,
-    /// Its key.
-    pub api_key: Option<Secret>,
-    /// The model's name.
-    pub model: String,
-    /// What its tokens cost, if it is known.
-    pub price: Option<Price>,
+struct ModelPrice {
+    /// The model that it is the price of; the default one where absent.
+    choice: Option<String>,
+    price: Price,
 }
 
-/// The service and the model that are meant where only a key is given.
-const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
+/// The model that is meant where only OpenAI's key or address is given.
 const DEFAULT_MODEL: &str = "gpt-4.1-mini";
 
 /// Variables that ask for a backend which this version does not have.
@@ -258,6 +262,7 @@ impl Config {
             mcp_servers: Vec::new(),
             embedder: None,
             model: None,
+            models: Models::new(),
             durability: Durability::Strict,
             lease: Duration::from_secs(30),
             program: program.into(),
@@ -279,6 +284,7 @@ impl Config {
             embedder,
             durability,
             lease,
+            model,
             model_price,
             role,
         } = arguments.serve;
@@ -305,6 +311,11 @@ impl Config {
             )));
         }
         let token = variable("OPERONE_INTERNAL_TOKEN")?.map(Secret::new);
+        let model = match model.filter(|model| !model.is_empty()) {
+            Some(model) => Some(model),
+            None => default_model()?,
+        };
+        let models = priced(models()?, model.as_deref(), model_price)?;
         let program = std::env::current_exe()
             .map_err(|error| Error::internal("the server's own program is not found").with_source(error))?;
         Ok(Self {
@@ -319,7 +330,8 @@ impl Config {
             databases: databases(&db)?,
             mcp_servers: mcp::configured(&mcp, variable)?,
             embedder: embedder.filter(|embedder| !embedder.is_empty()),
-            model: model(model_price)?,
+            model,
+            models,
             durability: match durability {
                 KeepSteps::Strict => Durability::Strict,
                 KeepSteps::Process => Durability::Process,
@@ -358,23 +370,48 @@ fn databases(given: &[Secret]) -> Result<Vec<DatabaseConfig>> {
     Ok(databases)
 }
 
-fn model(price: Option<Price>) -> Result<Option<ModelConfig>> {
-    let (base_url, api_key) = (variable("OPENAI_BASE_URL")?, variable("OPENAI_API_KEY")?);
-    if base_url.is_none() && api_key.is_none() {
+/// The model that OpenAI's variables name, where any is set.
+fn default_model() -> Result<Option<String>> {
+    if variable("OPENAI_BASE_URL")?.is_none() && variable("OPENAI_API_KEY")?.is_none() {
         return Ok(None);
     }
-    Ok(Some(ModelConfig {
-        base_url: base_url.unwrap_or_else(|| DEFAULT_BASE_URL.to_owned()),
-        api_key: api_key.map(Secret::new),
-        model: variable("OPENAI_MODEL")?.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
-        price,
-    }))
+    let model = variable("OPENAI_MODEL")?.unwrap_or_else(|| DEFAULT_MODEL.to_owned());
+    Ok(Some(format!("openai:{model}")))
 }
 
-/// Two amounts with at most six decimals.
-fn parse_price(text: &str) -> Result<Price, String> {
+/// The services that the environment names.
+fn models() -> Result<Models> {
+    let unreadable = Cell::new(None);
+    let models = Models::from_variables(|name| {
+        variable(name).unwrap_or_else(|error| {
+            unreadable.set(Some(error));
+            None
+        })
+    })?;
+    match unreadable.take() {
+        Some(error) => Err(error),
+        None => Ok(models),
+    }
+}
+
+fn priced(mut models: Models, default: Option<&str>, prices: Vec<ModelPrice>) -> Result<Models> {
+    for ModelPrice { choice, price } in prices {
+        let Some(choice) = choice.as_deref().or(default) else {
+            return Err(wrong("--model-price is given, but no model: name one with --model"));
+        };
+        models = models.with_price(choice, price);
+    }
+    Ok(models)
+}
+
+/// Two amounts with at most six decimals, and the model before them where it is not the default one.
+fn parse_price(text: &str) -> Result<ModelPrice, String> {
     let wrong =
         || format!("'{text}' is no price such as 2.50,10: what a million tokens read and written cost");
+    let (choice, text) = match text.rsplit_once('=') {
+        Some((choice, amounts)) => (Some(choice.trim().to_owned()), amounts),
+        None => (None, text),
+    };
     let micros = |amount: &str| {
         let (whole, part) = amount.trim().split_once('.').unwrap_or((amount.trim(), "0"));
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -386,7 +423,8 @@ fn parse_price(text: &str) -> Result<Price, String> {
         whole.checked_mul(1_000_000)?.checked_add(part)
     };
     let (input, output) = text.split_once(',').ok_or_else(wrong)?;
-    Ok(Price::new(micros(input).ok_or_else(wrong)?, micros(output).ok_or_else(wrong)?))
+    let price = Price::new(micros(input).ok_or_else(wrong)?, micros(output).ok_or_else(wrong)?);
+    Ok(ModelPrice { choice, price })
 }
 
 /// A variable of the environment; an empty one counts as unset.
@@ -443,8 +481,10 @@ mod tests {
 
     #[test]
     fn a_price_is_read_exactly() {
-        assert_eq!(parse_price("2.50,10").unwrap(), Price::new(2_500_000, 10_000_000));
-        assert_eq!(parse_price("0.000001, 0").unwrap(), Price::new(1, 0));
+        assert_eq!(parse_price("2.50,10").unwrap().price, Price::new(2_500_000, 10_000_000));
+        assert!(parse_price("2.50,10").unwrap().choice.is_none());
+        assert_eq!(parse_price("ollama:a=b=1,2").unwrap().choice.as_deref(), Some("ollama:a=b"));
+        assert_eq!(parse_price("0.000001, 0").unwrap().price, Price::new(1, 0));
         for wrong in ["", "1", "1,", "-1,1", "1e3,1", "0.0000001,1", "a,b"] {
             assert!(parse_price(wrong).is_err(), "{wrong}");
         }

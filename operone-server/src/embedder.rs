@@ -6,15 +6,12 @@ use std::sync::Arc;
 use operone_core::embed::Embedder;
 use operone_core::error::{Error, Result};
 use operone_core::in_process::HashingEmbedder;
-use operone_models::{OpenAiCompatibleEmbedder, ServiceConfig};
 
 use crate::config::Config;
 
 /// The name of the embedder that comes along, and of the one that knows no meaning.
 const BUNDLED: &str = "bundled";
 const HASHING: &str = "hashing";
-/// What stands before the name of a model of the service.
-const SERVICE: &str = "openai:";
 /// How many components the vectors of the hashing embedder have; at fewer, texts that share no word come too near.
 const HASHING_DIMENSION: usize = 512;
 
@@ -36,21 +33,14 @@ pub(crate) async fn embedders(config: &Config) -> Result<Embedders> {
     match config.embedder.as_deref() {
         None | Some(BUNDLED) => Ok(Embedders::same(operone_embed::bundled())),
         Some(HASHING) => Ok(Embedders::same(HashingEmbedder::new(HASHING_DIMENSION))),
-        Some(name) => match name.strip_prefix(SERVICE) {
-            Some(model) => service(model, config).await,
-            None => local(name, &config.data),
-        },
+        Some(name) if is_of_a_service(name) => Ok(Embedders::same(config.models.embedder(name).await?)),
+        Some(name) => local(name, &config.data),
     }
 }
 
-/// A model of the service that also answers, under the same address and key.
-async fn service(model: &str, config: &Config) -> Result<Embedders> {
-    let Some(service) = &config.model else {
-        let detail = format!("--embedder is '{SERVICE}{model}': set OPENAI_BASE_URL or OPENAI_API_KEY too");
-        return Err(Error::invalid(detail).with_code("invalid_configuration"));
-    };
-    let config = ServiceConfig::new(&service.base_url, model).with_api_key(service.api_key.clone());
-    Ok(Embedders::same(OpenAiCompatibleEmbedder::connect(config).await?))
+/// Whether it is `SERVICE:MODEL`, and no path.
+fn is_of_a_service(name: &str) -> bool {
+    name.split_once(':').is_some_and(|(service, _)| service.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// What the configuration names, for people.
@@ -58,10 +48,8 @@ pub(crate) fn describe(config: &Config) -> String {
     match config.embedder.as_deref() {
         None | Some(BUNDLED) => "the bundled table (name another with --embedder)".to_owned(),
         Some(HASHING) => "hashed words and parts of words, which knows no meaning".to_owned(),
-        Some(name) => match name.strip_prefix(SERVICE) {
-            Some(model) => format!("the model {model} of the model service"),
-            None => format!("the local model {name}"),
-        },
+        Some(name) if is_of_a_service(name) => format!("{name}, over HTTP"),
+        Some(name) => format!("the local model {name}"),
     }
 }
 

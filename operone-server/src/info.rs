@@ -56,7 +56,7 @@ impl Info {
             format!("language model {} ({})", self.model.name, self.model.provider)
         } else {
             "extractive model: no language model, it quotes the best sentences found; \
-             set OPENAI_API_KEY or OPENAI_BASE_URL for one"
+             set OPENAI_API_KEY or name a model with --model for one"
                 .to_owned()
         }
     }

@@ -30,6 +30,7 @@ mod info;
 mod limits;
 mod listen;
 mod mcp;
+mod models;
 mod parts;
 mod process;
 mod program;

@@ -51,8 +51,11 @@ pub fn serve_until_stopped(config: &Config) -> Result<()> {
 /// What each part of the server would use, one line each; nothing is opened or made.
 pub fn check(config: &Config) -> Result<Vec<String>> {
     let model = match &config.model {
-        Some(model) => format!("{} at {}", model.model, model.base_url),
-        None => "extractive: no language model (set OPENAI_API_KEY or OPENAI_BASE_URL for one)".to_owned(),
+        Some(model) => {
+            config.models.choose(model)?;
+            model.clone()
+        }
+        None => "extractive: no language model (name one with --model)".to_owned(),
     };
     let files = match &config.files_roots {
         None => "any file that this user can read".to_owned(),

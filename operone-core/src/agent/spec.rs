@@ -34,6 +34,9 @@ pub struct AgentSpec {
     /// The sub-agents it may give tasks to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<SubagentSpec>,
+    /// The model it thinks with, by a name that the host knows; the host's default where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
 }
 
 /// An agent that another one may give tasks to, as the tool `agent.<name>`. Stored with that agent.
@@ -53,6 +56,9 @@ pub struct SubagentSpec {
     /// The most model turns for one task; they count as turns of the run as well.
     #[serde(default = "default_max_steps")]
     pub max_steps: u32,
+    /// The model it thinks with; that of the agent above it where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
 }
 
 fn default_max_steps() -> u32 {
@@ -68,6 +74,7 @@ impl SubagentSpec {
             instructions: String::new(),
             capabilities,
             max_steps: DEFAULT_MAX_STEPS,
+            model: None,
         }
     }
 }
@@ -86,6 +93,7 @@ impl AgentSpec {
             budget: Budget::default(),
             approval: ApprovalPolicy::default(),
             agents: Vec::new(),
+            model: None,
         }
     }
 

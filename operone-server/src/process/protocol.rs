@@ -54,8 +54,8 @@ pub(super) struct Start {
 #[derive(Serialize, Deserialize)]
 pub(super) struct StartAgent {
     pub(super) agent: SubagentSpec,
-    /// Whether it is answered by the agent's model; else it is answered by rules.
-    pub(super) model: bool,
+    /// What answers it.
+    pub(super) model: ModelInfo,
     /// Those of the agent's tools that it may call.
     pub(super) tools: Vec<String>,
 }
@@ -78,8 +78,8 @@ pub(super) enum FromWorker {
     Finish { id: u64, events: Vec<NewEvent>, run: Value, end: RunEnd },
     /// Pass on a piece of text; not answered.
     Token { step: u64, content: String },
-    /// Ask the model; answered by its parts, or by an error.
-    Model { id: u64, request: ModelRequest },
+    /// Ask the model of the agent, or of the sub-agent of this name; answered by its parts, or by an error.
+    Model { id: u64, agent: Option<String>, request: ModelRequest },
     /// Call one of the remote tools; answered with its output.
     Tool { id: u64, name: String, step: u64, idempotency_key: String, input: Value },
 }

@@ -1,5 +1,6 @@
 //! The parent of worker processes: starts them, holds the lease, and serves what they ask for.
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
@@ -126,7 +127,8 @@ impl Processes {
             let own = AgentSpec::new("", agent.capabilities.clone());
             let tools = self.capabilities.tools(tenant, &own).await?.specs();
             let tools = tools.into_iter().map(|spec| spec.name).collect();
-            agents.push(StartAgent { agent: agent.clone(), model: own.grants("ai"), tools });
+            let model = self.capabilities.models().of_subagent(spec, agent)?.info();
+            agents.push(StartAgent { agent: agent.clone(), model, tools });
         }
         Ok(agents)
     }
@@ -134,7 +136,12 @@ impl Processes {
     async fn serve(&self, launched: Launched, claimed: &Claimed, cancelled: CancellationToken) -> Result<()> {
         let Restored { spec, run, resolved, .. } = self.services.restore(&claimed.work).await?;
         let tenant = &claimed.work.new.tenant;
-        let model = self.capabilities.model(&spec);
+        let model = self.capabilities.models().of(&spec)?;
+        let models = spec.agents.iter().map(|agent| {
+            let model = self.capabilities.models().of_subagent(&spec, agent)?;
+            Ok((agent.name.clone(), model))
+        });
+        let subagent_models = models.collect::<Result<HashMap<_, _>>>()?;
         let remote = self.capabilities.tools_of_server(tenant, &spec).await?;
         let start = Start {
             tenant: tenant.clone(),
@@ -171,7 +178,7 @@ impl Processes {
         context.run = Some(claimed.work.new.id.clone());
         context.cancelled = cancelled.child_token();
         // The session lives until the worker has left: a worker whose socket closes stops at once.
-        let mut session = Session { log, model, remote, context, sender, tasks };
+        let mut session = Session { log, model, subagent_models, remote, context, sender, tasks };
         let driven = session.run(&mut reader, cancelled).await;
         if driven.as_ref().is_err_and(|error| error.code() == "worker_died") {
             let exceeded = held.release(&last_words.take().await);
@@ -190,6 +197,8 @@ impl Processes {
 struct Session {
     log: JournalLog,
     model: Arc<dyn LanguageModel>,
+    /// By the names of the sub-agents.
+    subagent_models: HashMap<String, Arc<dyn LanguageModel>>,
     remote: Tools,
     context: ToolContext,
     sender: mpsc::UnboundedSender<ToWorker>,
@@ -239,8 +248,20 @@ impl Session {
                 return Ok(true);
             }
             FromWorker::Token { step, content } => self.log.token(step, &content),
-            FromWorker::Model { id, request } => {
-                self.tasks.spawn(ask(Arc::clone(&self.model), id, request, self.sender.clone()));
+            FromWorker::Model { id, agent, request } => {
+                let model = match &agent {
+                    None => Some(&self.model),
+                    Some(agent) => self.subagent_models.get(agent),
+                };
+                match model {
+                    Some(model) => {
+                        self.tasks.spawn(ask(Arc::clone(model), id, request, self.sender.clone()));
+                    }
+                    None => {
+                        let detail = "there is no such sub-agent";
+                        self.reply(id, Err(ErrorReport::new(ErrorKind::Denied, "denied", detail)));
+                    }
+                }
             }
             FromWorker::Tool { id, name, step, idempotency_key, input } => {
                 let mut context = self.context.clone();
@@ -270,6 +291,18 @@ impl Session {
     }
 }
 
+/// The most bytes of one answer: a worker that does not read them must not let them pile up here.
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+
+fn size(event: &ModelEvent) -> usize {
+    match event {
+        ModelEvent::Text(text) => text.len(),
+        ModelEvent::Reasoning(piece) => piece.text.len() + piece.signature.as_ref().map_or(0, String::len),
+        ModelEvent::Call(call) => call.id.len() + call.name.len() + call.arguments.len(),
+        _ => 0,
+    }
+}
+
 async fn ask(
     model: Arc<dyn LanguageModel>,
     id: u64,
@@ -279,12 +312,18 @@ async fn ask(
     let refuse = |error: &Error| {
         let _ = sender.send(ToWorker::Reply { id, result: Err(error.report()) });
     };
+    let mut bytes = 0;
     match model.stream(request).await {
         Err(error) => refuse(&error),
         Ok(mut answer) => {
             while let Some(event) = answer.next().await {
                 match event {
                     Ok(event) => {
+                        bytes += size(&event);
+                        if bytes > MAX_ANSWER {
+                            let detail = format!("the model wrote more than {MAX_ANSWER} bytes");
+                            return refuse(&Error::invalid(detail).with_code("answer_too_large"));
+                        }
                         let last = matches!(event, ModelEvent::Done(_));
                         if sender.send(ToWorker::Model { id, event }).is_err() || last {
                             return;

@@ -12,7 +12,6 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use operone_core::agent::{Driver, Run, RunEnd, RunLog, Subagent, Suspended};
 use operone_core::error::{Error, ErrorKind, ErrorReport, Result};
-use operone_core::in_process::ExtractiveModel;
 use operone_core::journal::{NewApproval, NewEvent};
 use operone_core::model::{LanguageModel, ModelEvent, ModelInfo, ModelRequest, ModelStream};
 use operone_core::tool::{ToolHandle, ToolSpec, Tools};
@@ -124,10 +123,11 @@ async fn run(start: Start, parent: Parent, cancelled: CancellationToken) -> Resu
             tools.insert(tool)?;
         }
     }
-    let model: Arc<dyn LanguageModel> = Arc::new(RemoteModel { info: start.model, parent: parent.clone() });
-    let mut driver = Driver::new(Arc::clone(&model), tools.clone());
-    for StartAgent { agent, model: has_model, tools: granted } in start.agents {
-        let model = if has_model { Arc::clone(&model) } else { Arc::new(ExtractiveModel) };
+    let model: Arc<dyn LanguageModel> = Arc::new(RemoteModel::new(None, start.model, &parent));
+    let mut driver = Driver::new(model, tools.clone());
+    for StartAgent { agent, model, tools: granted } in start.agents {
+        let model: Arc<dyn LanguageModel> =
+            Arc::new(RemoteModel::new(Some(agent.name.clone()), model, &parent));
         let mut own = Tools::new();
         for tool in granted.iter().filter_map(|name| tools.get(name)) {
             own.insert(tool.clone())?;
@@ -242,8 +242,16 @@ impl RunLog for Parent {
 
 #[derive(Debug)]
 struct RemoteModel {
+    /// The sub-agent whose model it is; the agent's own where absent.
+    agent: Option<String>,
     info: ModelInfo,
     parent: Parent,
+}
+
+impl RemoteModel {
+    fn new(agent: Option<String>, info: ModelInfo, parent: &Parent) -> Self {
+        Self { agent, info, parent: parent.clone() }
+    }
 }
 
 #[async_trait]
@@ -253,7 +261,8 @@ impl LanguageModel for RemoteModel {
     }
 
     async fn stream(&self, request: ModelRequest) -> Result<ModelStream> {
-        let answers = self.parent.ask(|id| FromWorker::Model { id, request })?;
+        let agent = self.agent.clone();
+        let answers = self.parent.ask(|id| FromWorker::Model { id, agent, request })?;
         Ok(stream::unfold(answers, |mut answers| async move {
             let event = match answers.recv().await? {
                 Answer::Model(event) => Ok(event),

@@ -121,10 +121,6 @@ fn check(parts: &Parts, body: CreateAgent, at: &str) -> (AgentSpec, Vec<(FieldEr
     if let Err(error) = body.budget.check() {
         fault("/budget".into(), &error);
     }
-    if body.budget.cost_micros.is_some() && parts.capabilities.price().is_none() {
-        let detail = "the cost cannot be limited: the model has no price (--model-price)";
-        fault("/budget/cost_micros".into(), &Error::invalid(detail).with_code("no_price"));
-    }
     if body.approval.expires_in == 0 {
         let detail = "an approval that expires at once is never given";
         fault("/approval/expires_in".into(), &Error::invalid(detail).with_code("invalid_approval"));
@@ -145,7 +141,32 @@ fn check(parts: &Parts, body: CreateAgent, at: &str) -> (AgentSpec, Vec<(FieldEr
     spec.budget = body.budget;
     spec.approval = body.approval;
     spec.agents = body.agents;
+    spec.model = body.model;
+    check_models(parts, &spec, fault);
     (spec, faults)
+}
+
+/// Every model that is chosen is there, is granted, and has a price where the cost is limited.
+fn check_models(parts: &Parts, spec: &AgentSpec, mut fault: impl FnMut(String, &Error)) {
+    let models = parts.capabilities.models();
+    let subagents = spec.agents.iter().enumerate().map(|(index, agent)| {
+        let has_model = agent.capabilities.iter().any(|capability| capability == "ai");
+        (format!("/agents/{index}/model"), has_model, agent.model.as_deref())
+    });
+    let own = ("/model".to_owned(), spec.grants("ai"), spec.model.as_deref());
+    for (pointer, has_model, choice) in [own].into_iter().chain(subagents) {
+        let Some(choice) = choice else { continue };
+        if !has_model {
+            let detail = "a model is chosen without the capability 'ai': add it";
+            fault(pointer, &Error::invalid(detail).with_code("capability_not_granted"));
+        } else if let Err(error) = models.choose(choice) {
+            fault(pointer, &error);
+        }
+    }
+    if spec.budget.cost_micros.is_some() && !models.have_prices(spec) {
+        let detail = "the cost cannot be limited: a model has no price (--model-price)";
+        fault("/budget/cost_micros".into(), &Error::invalid(detail).with_code("no_price"));
+    }
 }
 
 fn check_subagent<'a>(

@@ -35,8 +35,8 @@ pub(super) async fn model(State(parts): State<Parts>, Id(id): Id<String>) -> Api
 }
 
 fn listed(parts: &Parts) -> Vec<Value> {
-    let models = parts.capabilities.models();
-    let mut listed: Vec<Value> = models.iter().map(|model| language_model_body(&model.info())).collect();
+    let models = parts.capabilities.models().named();
+    let mut listed: Vec<Value> = models.into_iter().map(|model| language_model_body(&model.info())).collect();
     listed.push(model_body(&parts.embedder.info().id, "operone"));
     listed
 }
@@ -54,10 +54,10 @@ pub(super) async fn chat(
     Tenant(tenant): Tenant,
     Body(body): Body<ChatRequest>,
 ) -> ApiResult<Response> {
-    let models = parts.capabilities.models();
-    let Some(model) = models.into_iter().find(|model| model.info().name == body.model) else {
-        return Err(unknown_model(&parts, &body.model));
-    };
+    let model = parts.capabilities.models().choose(&body.model).map_err(|error| match error.code() {
+        "unknown_model" => unknown_model(&parts, &body.model),
+        _ => error.into(),
+    })?;
     let (streams, includes_usage) = (body.streams(), body.includes_usage());
     let lookup = body.operone.as_ref().map(|lookup| lookup.capabilities.clone()).unwrap_or_default();
     let mut request = body.into_request()?;
@@ -69,24 +69,31 @@ pub(super) async fn chat(
         model: info.name,
         found,
     };
-    let events = model.stream(request).await?;
+    let events = model.stream(request).await.map_err(|error| match error.code() {
+        // As OpenAI calls it.
+        "unsupported_option" => {
+            ApiError::new(StatusCode::BAD_REQUEST, "unsupported_parameter", error.message())
+        }
+        _ => error.into(),
+    })?;
     if streams {
         let events = chunks(head, events, includes_usage);
         return Ok(respond_plainly(events.take_until(parts.stop().cancelled_owned())));
     }
-    let (mut text, mut calls) = (String::new(), Vec::new());
+    let (mut text, mut thoughts, mut calls) = (String::new(), String::new(), Vec::new());
     let finish = {
         let mut events = events;
         loop {
             match events.next().await.unwrap_or_else(|| Err(cut_off()))? {
                 ModelEvent::Text(more) => text.push_str(&more),
+                ModelEvent::Reasoning(more) => thoughts.push_str(&more.text),
                 ModelEvent::Call(call) => calls.push(call),
                 ModelEvent::Done(finish) => break finish,
                 _ => {}
             }
         }
     };
-    Ok(Json(head.completion(text, &calls, &finish)).into_response())
+    Ok(Json(head.completion(text, &thoughts, &calls, &finish)).into_response())
 }
 
 fn cut_off() -> Error {
@@ -171,6 +178,8 @@ fn chunks(
         }
         stream::iter(match event {
             Ok(ModelEvent::Text(text)) => vec![head.text_chunk(&text).to_string()],
+            Ok(ModelEvent::Reasoning(more)) if more.text.is_empty() => Vec::new(),
+            Ok(ModelEvent::Reasoning(more)) => vec![head.thought_chunk(&more.text).to_string()],
             Ok(ModelEvent::Call(call)) => {
                 calls += 1;
                 vec![head.call_chunk(calls - 1, &call).to_string()]

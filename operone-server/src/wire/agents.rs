@@ -26,6 +26,7 @@ pub(crate) struct CreateAgent {
     pub(crate) approval: ApprovalPolicy,
     #[serde(default)]
     pub(crate) agents: Vec<SubagentSpec>,
+    pub(crate) model: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -79,6 +80,8 @@ pub(crate) struct AgentView {
     approval: Option<ApprovalPolicy>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     agents: Vec<SubagentSpec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
 }
 
 impl AgentView {
@@ -103,6 +106,7 @@ impl AgentView {
             budget: (spec.budget != Budget::default()).then_some(spec.budget),
             approval: (spec.approval != ApprovalPolicy::default()).then_some(spec.approval),
             agents: spec.agents,
+            model: spec.model,
             run_id: run.map(|run| run.new.id.to_string()),
         })
     }

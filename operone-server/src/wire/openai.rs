@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use operone_core::model::{Finish, FinishReason, Message, ModelInfo, ModelRequest, ToolCall, Usage};
+use operone_core::model::{
+    Finish, FinishReason, Message, ModelInfo, ModelRequest, Reasoning, ReasoningEffort, ResponseSchema,
+    ToolCall, ToolChoice, Usage,
+};
 use operone_core::tool::ToolSpec;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -17,8 +20,13 @@ pub(crate) struct ChatRequest {
     pub(crate) model: String,
     messages: Vec<ChatMessage>,
     tools: Option<Vec<ChatTool>>,
-    tool_choice: Option<String>,
+    tool_choice: Option<ChatToolChoice>,
+    response_format: Option<ResponseFormat>,
     temperature: Option<f32>,
+    top_p: Option<f32>,
+    seed: Option<u64>,
+    stop: Option<Stop>,
+    reasoning_effort: Option<String>,
     max_tokens: Option<u32>,
     max_completion_tokens: Option<u32>,
     #[serde(default)]
@@ -38,6 +46,39 @@ pub(crate) struct Lookup {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum ChatToolChoice {
+    Mode(String),
+    Named { function: NamedFunction },
+}
+
+#[derive(Debug, Deserialize)]
+struct NamedFunction {
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ResponseFormat {
+    Text,
+    JsonObject,
+    JsonSchema { json_schema: JsonSchema },
+}
+
+#[derive(Debug, Deserialize)]
+struct JsonSchema {
+    name: String,
+    schema: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Stop {
+    One(String),
+    Several(Vec<String>),
+}
+
+#[derive(Debug, Deserialize)]
 struct StreamOptions {
     include_usage: Option<bool>,
 }
@@ -54,6 +95,7 @@ enum ChatMessage {
     },
     Assistant {
         content: Option<Content>,
+        reasoning_content: Option<String>,
         tool_calls: Option<Vec<ChatCall>>,
     },
     Tool {
@@ -122,29 +164,69 @@ impl ChatRequest {
         let mut request = ModelRequest::new(messages.collect::<ApiResult<_>>()?);
         request.temperature = self.temperature;
         request.max_tokens = self.max_completion_tokens.or(self.max_tokens);
-        match self.tool_choice.as_deref() {
-            None | Some("auto") => {
-                request.tools = self.tools.unwrap_or_default().into_iter().map(ChatTool::into_spec).collect();
+        request.top_p = self.top_p;
+        request.seed = self.seed;
+        request.stop = match self.stop {
+            None => Vec::new(),
+            Some(Stop::One(text)) => vec![text],
+            Some(Stop::Several(texts)) => texts,
+        };
+        request.tools = self.tools.unwrap_or_default().into_iter().map(ChatTool::into_spec).collect();
+        request.tool_choice = self.tool_choice.map_or(Ok(ToolChoice::Auto), ChatToolChoice::into_choice)?;
+        request.response_schema = match self.response_format {
+            None | Some(ResponseFormat::Text) => None,
+            Some(ResponseFormat::JsonSchema { json_schema: JsonSchema { name, schema: Some(schema) } }) => {
+                Some(ResponseSchema::new(name, schema))
             }
-            Some("none") => {}
-            Some(_) => {
-                return Err(unsupported("/tool_choice".into(), "it is 'auto' or 'none' here"));
+            Some(ResponseFormat::JsonSchema { .. } | ResponseFormat::JsonObject) => {
+                let detail = "JSON is written to a schema here: give 'json_schema' with a 'schema'";
+                return Err(unsupported("/response_format".into(), detail));
             }
-        }
+        };
+        request.reasoning = self.reasoning_effort.as_deref().map(effort).transpose()?;
         Ok(request)
     }
+}
+
+impl ChatToolChoice {
+    fn into_choice(self) -> ApiResult<ToolChoice> {
+        Ok(match self {
+            Self::Named { function } => ToolChoice::Tool(function.name),
+            Self::Mode(mode) => match mode.as_str() {
+                "auto" => ToolChoice::Auto,
+                "none" => ToolChoice::None,
+                "required" => ToolChoice::Required,
+                _ => {
+                    let detail = "it is 'auto', 'none', 'required' or a function";
+                    return Err(unsupported("/tool_choice".into(), detail));
+                }
+            },
+        })
+    }
+}
+
+fn effort(effort: &str) -> ApiResult<ReasoningEffort> {
+    Ok(match effort {
+        "minimal" => ReasoningEffort::Minimal,
+        "low" => ReasoningEffort::Low,
+        "medium" => ReasoningEffort::Medium,
+        "high" => ReasoningEffort::High,
+        _ => {
+            let detail = "it is 'minimal', 'low', 'medium' or 'high' here";
+            return Err(unsupported("/reasoning_effort".into(), detail));
+        }
+    })
 }
 
 /// Whether an option is at its default, or a note of the client that no model is told.
 fn changes_nothing(name: &str, value: &Value) -> bool {
     match name {
         _ if value.is_null() => true,
-        "n" | "top_p" => value.as_f64() == Some(1.0),
+        "n" => value.as_f64() == Some(1.0),
         "frequency_penalty" | "presence_penalty" => value.as_f64() == Some(0.0),
         "logprobs" | "store" => value.as_bool() == Some(false),
         "parallel_tool_calls" => value.as_bool() == Some(true),
         "service_tier" => value.as_str() == Some("auto"),
-        "response_format" => value["type"] == "text",
         "user" | "metadata" | "safety_identifier" | "prompt_cache_key" => true,
         _ => false,
     }
@@ -160,14 +242,15 @@ impl ChatMessage {
         Ok(match self {
             Self::System { content } => Message::System { content: content.into_text(place)? },
             Self::User { content } => Message::User { content: content.into_text(place)? },
-            Self::Assistant { content, tool_calls } => {
+            Self::Assistant { content, reasoning_content, tool_calls } => {
                 let calls = tool_calls.unwrap_or_default().into_iter();
                 let calls: Vec<ToolCall> = calls
                     .map(|ChatCall { id, function }| ToolCall::new(id, function.name, function.arguments))
                     .collect();
                 names.extend(calls.iter().map(|call| (call.id.clone(), call.name.clone())));
                 let content = content.map(|content| content.into_text(place)).transpose()?;
-                Message::assistant(content.unwrap_or_default(), calls)
+                let reasoning = reasoning_content.into_iter().map(Reasoning::text).collect();
+                Message::Assistant { content: content.unwrap_or_default(), reasoning, calls }
             }
             Self::Tool { content, tool_call_id } => {
                 let Some(name) = names.get(&tool_call_id).cloned() else {
@@ -223,9 +306,18 @@ pub(crate) struct AnswerHead {
 
 impl AnswerHead {
     /// A whole answer.
-    pub(crate) fn completion(&self, text: String, calls: &[ToolCall], finish: &Finish) -> Value {
+    pub(crate) fn completion(
+        &self,
+        text: String,
+        thoughts: &str,
+        calls: &[ToolCall],
+        finish: &Finish,
+    ) -> Value {
         let content = if text.is_empty() && !calls.is_empty() { Value::Null } else { Value::String(text) };
         let mut message = json!({"role": "assistant", "content": content, "refusal": null});
+        if !thoughts.is_empty() {
+            message["reasoning_content"] = thoughts.into();
+        }
         if !calls.is_empty() {
             message["tool_calls"] = calls.iter().map(call_body).collect();
         }
@@ -251,6 +343,10 @@ impl AnswerHead {
 
     pub(crate) fn text_chunk(&self, text: &str) -> Value {
         self.chunk(json!({"content": text}), None)
+    }
+
+    pub(crate) fn thought_chunk(&self, thought: &str) -> Value {
+        self.chunk(json!({"reasoning_content": thought}), None)
     }
 
     /// `place` counts the calls of the answer.

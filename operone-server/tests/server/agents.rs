@@ -279,21 +279,73 @@ fn what_cannot_be_granted_is_refused_by_name() {
     }
 }
 
+#[test]
+fn an_agent_chooses_its_model() {
+    let (data, other_data) = (folder(), folder());
+    let other = Server::start(other_data.path());
+    let url = format!("http://{}/v1", other.address);
+    let prices = ["--model", "extractive", "--model-price", "openai:extractive=1,2"];
+    let server = Server::start_with(data.path(), &prices, &[("OPENAI_BASE_URL", url.as_str())]);
+    assert_eq!(server.get("/info").json()["model"]["name"], "extractive", "the default is as it was named");
+    let limits = json!({"cost_micros": 1000});
+    let agent_id = server.create_agent(json!({
+        "goal": "Say hello", "capabilities": ["ai"], "model": "openai:extractive", "budget": limits
+    }));
+    server.post(&format!("/agents/{agent_id}/start"), json!({}));
+    let ended = server.wait_for_agent(&agent_id);
+    assert_eq!(
+        (&ended["status"], &ended["model"]),
+        (&json!("completed"), &json!("openai:extractive")),
+        "{ended}"
+    );
+    assert!(ended["usage"]["cost_micros"].as_u64().unwrap() > 0, "it was asked at its price: {ended}");
+
+    let refused = |more: Value| {
+        let mut body = json!({"goal": "g", "capabilities": ["ai"]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer = server.post("/agents", body);
+        let body = answer.json();
+        (answer.status, body["code"].clone(), body["errors"][0]["pointer"].clone())
+    };
+    assert_eq!(refused(json!({"model": "gpt-x"})), (422, json!("unknown_model"), json!("/model")));
+    let unset = refused(json!({"model": "anthropic:claude-x"}));
+    assert_eq!(unset, (422, json!("model_not_configured"), json!("/model")));
+    let idle = refused(json!({"model": "openai:extractive", "capabilities": ["rag"]}));
+    assert_eq!(idle, (422, json!("capability_not_granted"), json!("/model")));
+    let below = json!([{"name": "a", "description": "d", "capabilities": ["ai"], "model": "nobody"}]);
+    assert_eq!(refused(json!({"agents": below})), (422, json!("unknown_model"), json!("/agents/0/model")));
+    let free = json!({"model": "openai:other", "budget": limits});
+    assert_eq!(refused(free), (422, json!("no_price"), json!("/budget/cost_micros")));
+}
+
 mod with_model_service {
     use super::*;
 
-    /// The test service calls a tool first and answers when it has the tool's result.
+    /// The test service calls a tool first and answers when it has the tool's result. It speaks OpenAI's protocol and
+    /// Anthropic's at one address.
     #[test]
     #[ignore = "needs a model service"]
-    fn an_agent_loops_with_a_real_model_service() {
+    fn an_agent_loops_with_a_real_model_service_over_both_protocols() {
         let variable = |name: &str| std::env::var(name).unwrap();
         let (url, key) = (variable("OPERONE_TEST_OPENAI_URL"), variable("OPERONE_TEST_OPENAI_KEY"));
-        let environment = [("OPENAI_BASE_URL", url.as_str()), ("OPENAI_API_KEY", key.as_str())];
+        let environment = [
+            ("OPENAI_BASE_URL", url.as_str()),
+            ("OPENAI_API_KEY", key.as_str()),
+            ("ANTHROPIC_BASE_URL", url.as_str()),
+            ("ANTHROPIC_API_KEY", key.as_str()),
+        ];
         let data = folder();
         let server = Server::start_with(data.path(), &[], &environment);
         assert_eq!(server.get("/info").json()["model"]["is_language_model"], true);
-        assert!(!server.ready_line.contains(&key));
-        let agent_id = server.create_agent(json!({"goal": "Say ok", "capabilities": ["ai", "memory"]}));
+        for model in ["openai:default", "anthropic:default"] {
+            loops(&server, model, &key);
+        }
+    }
+
+    fn loops(server: &Server, model: &str, key: &str) {
+        assert!(!server.ready_line.contains(key));
+        let agent_id =
+            server.create_agent(json!({"goal": "Say ok", "capabilities": ["ai", "memory"], "model": model}));
         let events: Vec<ServerEvent> =
             server.stream("POST", &format!("/agents/{agent_id}/start?stream=true"), &[]).collect();
         let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();

@@ -120,8 +120,23 @@ fn what_cannot_be_honoured_is_refused_in_openais_shape() {
     };
     let unsupported = json!("unsupported_parameter");
     assert_eq!(refused(json!({"n": 2})), (400, unsupported.clone(), json!("n")));
-    assert_eq!(refused(json!({"stop": ["."]})), (400, unsupported.clone(), json!("stop")));
-    assert_eq!(refused(json!({"tool_choice": "required"})), (400, unsupported.clone(), json!("tool_choice")));
+    assert_eq!(refused(json!({"tool_choice": "some"})), (400, unsupported.clone(), json!("tool_choice")));
+    let any_json = json!({"response_format": {"type": "json_object"}});
+    assert_eq!(refused(any_json), (400, unsupported.clone(), json!("response_format")));
+    // These are told to the model, which is the one that cannot.
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    assert_eq!(refused(json!({"tool_choice": "required"})).1, "unknown_tool_choice", "there is none");
+    let schema = json!({"type": "json_schema", "json_schema": {"name": "n", "schema": {}}});
+    for beyond in [
+        json!({"stop": ["."]}),
+        json!({"stop": "."}),
+        json!({"tool_choice": "required", "tools": tools}),
+        json!({"tool_choice": {"type": "function", "function": {"name": "f"}}, "tools": tools}),
+        json!({"response_format": schema}),
+        json!({"reasoning_effort": "low"}),
+    ] {
+        assert_eq!(refused(beyond), (400, unsupported.clone(), Value::Null));
+    }
     assert_eq!(refused(json!({"model": "gpt-x"})), (404, json!("model_not_found"), Value::Null));
     let image = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]);
     assert_eq!(refused(json!({"messages": image})), (400, unsupported, json!("messages.0.content.0")));
@@ -129,8 +144,7 @@ fn what_cannot_be_honoured_is_refused_in_openais_shape() {
     assert_eq!(refused(json!({"messages": orphan})).2, json!("messages.0.tool_call_id"));
     let looked_up = refused(json!({"operone": {"capabilities": ["fs"]}}));
     assert_eq!(looked_up, (400, json!("invalid_body"), json!("operone.capabilities.0")));
-    let defaults =
-        json!({"n": 1, "top_p": 1, "user": "me", "stop": null, "response_format": {"type": "text"}});
+    let defaults = json!({"n": 1, "top_p": 1, "seed": 7, "user": "me", "stop": null, "response_format": {"type": "text"}});
     assert_eq!(refused(defaults), (200, Value::Null, Value::Null));
 }
 
