@@ -1,0 +1,117 @@
+//! Writes down what a model answers.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use super::super::watch::{End, Watch, watched};
+use super::{Header, RecordedEnd, Recording, unreadable};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{LanguageModel, ModelEvent, ModelInfo, ModelRequest, ModelStream};
+
+/// A model whose calls are written to a cassette, for [`Replayer`](super::Replayer).
+///
+/// - Each call is one line, written at once when it ends, and before its end is given out: a process that is killed
+///   loses the calls that were going on, and calls at the same time do not mix. The lines stand in the order in which
+///   the calls ended.
+/// - Errors are recorded, without their cause and without the wait they ask for. An answer that its caller dropped is
+///   recorded as far as it came, and a call that was dropped before its first event is not.
+/// - Where a line cannot be written, an error takes the place of the answer's end: `Internal` with code
+///   `cassette_not_written`.
+/// - An existing cassette is continued; a last line that was never finished is cut away.
+/// - Conversations are in it as they are; keys are not, because requests carry none. Writing blocks the thread for as
+///   long as the file system takes: this is for tests and for looking into things.
+#[derive(Debug)]
+pub struct Recorder {
+    model: Arc<dyn LanguageModel>,
+    file: Arc<Mutex<File>>,
+}
+
+impl Recorder {
+    /// Creates the cassette, or opens it to continue it. Its folder must exist.
+    ///
+    /// Errors: `Conflict` with code `cassette_of_another_model` where it holds the answers of a model with another
+    /// provider or name; `cassette_damaged`, `cassette_format_unsupported`, `cassette_unreadable` and
+    /// `cassette_not_written`.
+    pub fn new(model: Arc<dyn LanguageModel>, path: impl AsRef<Path>) -> Result<Self> {
+        let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
+        let mut file = opened.map_err(unreadable)?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(unreadable)?;
+        let whole_lines = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        file.set_len(whole_lines as u64).map_err(not_written)?;
+        file.seek(SeekFrom::End(0)).map_err(not_written)?;
+        let info = model.info();
+        match text.get(..whole_lines).unwrap_or_default().split(|byte| *byte == b'\n').next() {
+            Some(first) if !first.is_empty() => {
+                let recorded = Header::read(&String::from_utf8_lossy(first))?.info;
+                if (&recorded.provider, &recorded.name) != (&info.provider, &info.name) {
+                    let detail = format!("the cassette holds answers of '{}'", recorded.name);
+                    return Err(Error::conflict(detail).with_code("cassette_of_another_model"));
+                }
+            }
+            _ => write(&mut file, &Header::new(info))?,
+        }
+        Ok(Self { model, file: Arc::new(Mutex::new(file)) })
+    }
+}
+
+#[async_trait]
+impl LanguageModel for Recorder {
+    fn info(&self) -> ModelInfo {
+        self.model.info()
+    }
+
+    async fn stream(&self, request: ModelRequest) -> Result<ModelStream> {
+        let call = Call { file: Arc::clone(&self.file), request: request.clone(), events: Vec::new() };
+        watched(self.model.stream(request), call).await
+    }
+}
+
+/// A call that goes on.
+struct Call {
+    file: Arc<Mutex<File>>,
+    request: ModelRequest,
+    events: Vec<ModelEvent>,
+}
+
+impl Watch for Call {
+    fn part(&mut self, part: &ModelEvent) {
+        self.events.push(part.clone());
+    }
+
+    fn end(mut self, end: End<'_>) -> Result<()> {
+        let end = match end {
+            End::Done(finish) => {
+                self.events.push(ModelEvent::Done(finish.clone()));
+                RecordedEnd::Done
+            }
+            End::Failed(error) => RecordedEnd::Failed(error.report()),
+            End::CutOff => RecordedEnd::CutOff,
+            End::Dropped if self.events.is_empty() => return Ok(()),
+            End::Dropped => RecordedEnd::Dropped,
+        };
+        let recording = Recording { request: self.request, events: self.events, end };
+        let written = write(&mut self.file.lock().unwrap_or_else(PoisonError::into_inner), &recording);
+        if let Err(error) = &written {
+            tracing::error!(code = error.code(), "a call is missing in the cassette");
+        }
+        written
+    }
+}
+
+/// Writes one line with one call of the operating system, where it takes it whole.
+fn write(file: &mut File, line: &impl Serialize) -> Result<()> {
+    let mut line = serde_json::to_vec(line).map_err(not_written)?;
+    line.push(b'\n');
+    file.write_all(&line).map_err(not_written)
+}
+
+fn not_written(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    let detail = "the cassette cannot be written";
+    Error::new(ErrorKind::Internal, detail).with_code("cassette_not_written").with_source(error)
+}
