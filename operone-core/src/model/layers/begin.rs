@@ -2,6 +2,7 @@
 
 use futures_util::{StreamExt, stream};
 
+use super::watch::watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{LanguageModel, ModelRequest, ModelStream};
 
@@ -12,5 +13,5 @@ pub(super) async fn begin(model: &dyn LanguageModel, request: ModelRequest) -> R
         let nothing = "the model's answer was cut off before its first word";
         Err(Error::new(ErrorKind::Unavailable, nothing).with_code("model_cut_off"))
     })?;
-    Ok(stream::iter([Ok(first)]).chain(answer).boxed())
+    Ok(watch(stream::iter([Ok(first)]).chain(answer).boxed(), ()))
 }

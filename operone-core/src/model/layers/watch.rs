@@ -28,6 +28,18 @@ pub(super) enum End<'a> {
     Dropped,
 }
 
+/// Watches nothing, and still ends with the answer.
+impl Watch for () {
+    fn end(self, _: End<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The answer, of which `watch` is told.
+pub(super) fn watch<W: Watch>(answer: ModelStream, watch: W) -> ModelStream {
+    Box::pin(Watched { answer: Some(answer), watch: Some(watch) })
+}
+
 /// Tells `watch` of the answer that `begun` gives.
 pub(super) async fn watched<W: Watch>(
     begun: impl Future<Output = Result<ModelStream>> + Send,

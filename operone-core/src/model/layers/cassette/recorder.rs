@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use super::super::watch::{End, Watch, watched};
-use super::{Header, RecordedEnd, Recording, unreadable};
+use super::{Header, RecordedEnd, Recording, damaged, unreadable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{LanguageModel, ModelEvent, ModelInfo, ModelRequest, ModelStream};
 
@@ -42,19 +42,25 @@ impl Recorder {
         let mut file = opened.map_err(unreadable)?;
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(unreadable)?;
-        let whole_lines = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-        file.set_len(whole_lines as u64).map_err(not_written)?;
-        file.seek(SeekFrom::End(0)).map_err(not_written)?;
         let info = model.info();
+        let header = line(&Header::new(info.clone()))?;
+        let whole_lines = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         match text.get(..whole_lines).unwrap_or_default().split(|byte| *byte == b'\n').next() {
-            Some(first) if !first.is_empty() => {
+            Some(first) if whole_lines > 0 => {
                 let recorded = Header::read(&String::from_utf8_lossy(first))?.info;
                 if (&recorded.provider, &recorded.name) != (&info.provider, &info.name) {
                     let detail = format!("the cassette holds answers of '{}'", recorded.name);
                     return Err(Error::conflict(detail).with_code("cassette_of_another_model"));
                 }
             }
-            _ => write(&mut file, &Header::new(info))?,
+            _ if !header.starts_with(&text) => return Err(damaged(1)),
+            _ => {}
+        }
+        // Nothing of a file is changed before it is known to be a cassette.
+        file.set_len(whole_lines as u64).map_err(not_written)?;
+        file.seek(SeekFrom::End(0)).map_err(not_written)?;
+        if whole_lines == 0 {
+            file.write_all(&header).map_err(not_written)?;
         }
         Ok(Self { model, file: Arc::new(Mutex::new(file)) })
     }
@@ -96,7 +102,10 @@ impl Watch for Call {
             End::Dropped => RecordedEnd::Dropped,
         };
         let recording = Recording { request: self.request, events: self.events, end };
-        let written = write(&mut self.file.lock().unwrap_or_else(PoisonError::into_inner), &recording);
+        let written = line(&recording).and_then(|line| {
+            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            file.write_all(&line).map_err(not_written)
+        });
         if let Err(error) = &written {
             tracing::error!(code = error.code(), "a call is missing in the cassette");
         }
@@ -104,11 +113,11 @@ impl Watch for Call {
     }
 }
 
-/// Writes one line with one call of the operating system, where it takes it whole.
-fn write(file: &mut File, line: &impl Serialize) -> Result<()> {
-    let mut line = serde_json::to_vec(line).map_err(not_written)?;
+/// Written with one call of the operating system, where it takes it whole.
+fn line(content: &impl Serialize) -> Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(content).map_err(not_written)?;
     line.push(b'\n');
-    file.write_all(&line).map_err(not_written)
+    Ok(line)
 }
 
 fn not_written(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
