@@ -17,7 +17,7 @@ use operone_core::retrieve::Retriever;
 use operone_core::work::{Doorbell, Workers};
 use operone_files::FileSource;
 use operone_memory::Memory;
-use operone_models::{OpenAiCompatible, OpenAiConfig};
+use operone_models::{OpenAiCompatible, ServiceConfig};
 use operone_rag::HybridRetriever;
 use operone_rag::ingest::{IngestHandler, Ingestor, ReembedHandler};
 use operone_sqlite::{DataFolder, SqliteChunkStore, SqliteEmbeddingCache, SqliteJournal, SqliteMemoryStore};
@@ -141,7 +141,7 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
 
 fn language_model(config: &Config) -> Result<Arc<dyn LanguageModel>> {
     let Some(service) = &config.model else { return Ok(Arc::new(ExtractiveModel)) };
-    let mut model = OpenAiConfig::new(&service.base_url, &service.model);
+    let mut model = ServiceConfig::new(&service.base_url, &service.model);
     model.api_key.clone_from(&service.api_key);
     model.price = service.price;
     Ok(Arc::new(OpenAiCompatible::new(model)?))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use operone_core::embed::Embedder;
 use operone_core::error::{Error, Result};
 use operone_core::in_process::HashingEmbedder;
-use operone_models::{OpenAiCompatibleEmbedder, OpenAiConfig};
+use operone_models::{OpenAiCompatibleEmbedder, ServiceConfig};
 
 use crate::config::Config;
 
@@ -49,7 +49,7 @@ async fn service(model: &str, config: &Config) -> Result<Embedders> {
         let detail = format!("--embedder is '{SERVICE}{model}': set OPENAI_BASE_URL or OPENAI_API_KEY too");
         return Err(Error::invalid(detail).with_code("invalid_configuration"));
     };
-    let config = OpenAiConfig::new(&service.base_url, model).with_api_key(service.api_key.clone());
+    let config = ServiceConfig::new(&service.base_url, model).with_api_key(service.api_key.clone());
     Ok(Embedders::same(OpenAiCompatibleEmbedder::connect(config).await?))
 }
 

@@ -8,15 +8,17 @@ use operone_core::embed::{Embedder, EmbedderInfo, Tokenizer};
 use operone_core::in_process::HashingEmbedder;
 use operone_core::text::normalize;
 use operone_core::{Error, Result};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, Url};
+use reqwest::Response;
+use reqwest::header::AUTHORIZATION;
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
 
-use crate::config::OpenAiConfig;
+use crate::config::ServiceConfig;
 use crate::error::{from_status, from_transport, protocol, silent};
-use crate::http::{self, address, bearer};
+use crate::hint;
+use crate::http::bearer;
 use crate::retry;
+use crate::service::Service;
 
 /// The most texts of one request.
 const BATCH: usize = 64;
@@ -38,17 +40,14 @@ const WINDOW: usize = 512;
 /// - Dropping the future closes the connection.
 #[derive(Clone)]
 pub struct OpenAiCompatibleEmbedder {
-    config: OpenAiConfig,
-    address: Url,
-    authorization: Option<HeaderValue>,
-    client: Client,
+    service: Service,
     tokenizer: Arc<dyn Tokenizer>,
     info: EmbedderInfo,
 }
 
 impl fmt::Debug for OpenAiCompatibleEmbedder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OpenAiCompatibleEmbedder").field(&self.config).field(&self.info).finish()
+        f.debug_tuple("OpenAiCompatibleEmbedder").field(&self.service).field(&self.info).finish()
     }
 }
 
@@ -74,13 +73,13 @@ impl OpenAiCompatibleEmbedder {
     /// Asks the service for one vector, to learn their dimension.
     ///
     /// Errors: `Invalid` with code `invalid_base_url` or `invalid_api_key`, and what the service answers.
-    pub async fn connect(config: OpenAiConfig) -> Result<Self> {
-        let address = address(&config.base_url, "embeddings")?;
+    pub async fn connect(config: ServiceConfig) -> Result<Self> {
         let authorization = config.api_key.as_ref().map(bearer).transpose()?;
-        let client = http::client(config.connect_timeout)?;
-        let info = EmbedderInfo::new(format!("openai:{}", config.model), 0, WINDOW);
+        let headers = authorization.map(|key| (AUTHORIZATION, key));
+        let info = EmbedderInfo::new(format!("{}:{}", named(&config), config.model), 0, WINDOW);
         let tokenizer = HashingEmbedder::new(1).tokenizer();
-        let mut embedder = Self { config, address, authorization, client, tokenizer, info };
+        let service = Service::new(config, "embeddings", headers)?;
+        let mut embedder = Self { service, tokenizer, info };
         let vectors = embedder.batch(&["dimension"]).await?;
         embedder.info.dimension = vectors.first().map_or(0, Vec::len);
         if embedder.info.dimension == 0 {
@@ -104,7 +103,7 @@ impl OpenAiCompatibleEmbedder {
                 Ok(vectors) => return Ok(vectors),
                 Err(error) => error,
             };
-            let Some(wait) = retry::wait(&self.config, tries, &error) else {
+            let Some(wait) = retry::wait(&self.service.config, tries, &error) else {
                 return Err(error.with_operation("embedder.embed"));
             };
             tracing::debug!(tries, code = error.code(), ?wait, "asking the embedding service again");
@@ -114,21 +113,19 @@ impl OpenAiCompatibleEmbedder {
     }
 
     async fn once(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
-        let request = Request { model: &self.config.model, input: texts, encoding_format: "float" };
+        let request = Request { model: &self.service.config.model, input: texts, encoding_format: "float" };
         let body = serde_json::to_vec(&request)
             .map_err(|error| Error::internal("the texts cannot be written as JSON").with_source(error))?;
-        let mut request =
-            self.client.post(self.address.clone()).header(CONTENT_TYPE, "application/json").body(body);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization.clone());
-        }
-        let waited = self.config.request_timeout;
-        let response = timeout(waited, request.send()).await.map_err(|_| silent(waited))?;
-        let response = response.map_err(from_transport)?;
-        let (status, retry_after) = (response.status(), retry_after(response.headers()));
+        let response = self.service.post(body, "application/json").await?;
+        let (status, retry_after) = (response.status(), hint::of_headers(response.headers()));
         let body = self.whole(response).await?;
         if !status.is_success() {
-            return Err(from_status(status.as_u16(), &body, retry_after, self.config.api_key.as_ref()));
+            return Err(from_status(
+                status.as_u16(),
+                &body,
+                retry_after,
+                self.service.config.api_key.as_ref(),
+            ));
         }
         let answer: Answer = serde_json::from_slice(&body).map_err(|error| {
             protocol(format!("the embedding service's answer is not understood: {error}"))
@@ -137,7 +134,7 @@ impl OpenAiCompatibleEmbedder {
     }
 
     async fn whole(&self, mut response: Response) -> Result<Vec<u8>> {
-        let (mut body, waited) = (Vec::new(), self.config.idle_timeout);
+        let (mut body, waited) = (Vec::new(), self.service.config.idle_timeout);
         while let Some(piece) =
             timeout(waited, response.chunk()).await.map_err(|_| silent(waited))?.map_err(from_transport)?
         {
@@ -168,11 +165,6 @@ impl OpenAiCompatibleEmbedder {
     }
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<std::time::Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    seconds.trim().parse().ok().map(std::time::Duration::from_secs)
-}
-
 #[async_trait]
 impl Embedder for OpenAiCompatibleEmbedder {
     fn info(&self) -> EmbedderInfo {
@@ -201,6 +193,11 @@ impl Embedder for OpenAiCompatibleEmbedder {
         }
         Ok(vectors)
     }
+}
+
+/// What stands before the model's name in the id. Whatever is compatible with OpenAI counts as OpenAI.
+fn named(config: &ServiceConfig) -> &str {
+    config.provider.as_deref().filter(|provider| *provider != "openai-compatible").unwrap_or("openai")
 }
 
 /// The places of the texts that are asked for together; blank ones are in no batch.

@@ -6,6 +6,7 @@ use operone_core::{Error, ErrorKind};
 use serde_json::Value;
 
 use crate::config::Secret;
+use crate::hint;
 
 /// The most characters of the service's own message that are passed on.
 const MAX_DETAIL: usize = 300;
@@ -17,8 +18,7 @@ pub(crate) fn protocol(detail: impl Into<String>) -> Error {
 
 /// The answer ended before its end.
 pub(crate) fn cut_off() -> Error {
-    Error::new(ErrorKind::Unavailable, "the model service broke off its answer")
-        .with_code("model_unavailable")
+    Error::new(ErrorKind::Unavailable, "the model service broke off its answer").with_code("model_cut_off")
 }
 
 /// The service was silent for too long.
@@ -27,11 +27,20 @@ pub(crate) fn silent(after: Duration) -> Error {
         ErrorKind::Unavailable,
         format!("the model service was silent for {} seconds", after.as_secs()),
     )
-    .with_code("model_unavailable")
+    .with_code("model_stalled")
+}
+
+/// The answer did not end in time.
+pub(crate) fn endless(after: Duration) -> Error {
+    let detail = format!("the model service's answer did not end within {} seconds", after.as_secs());
+    Error::new(ErrorKind::Unavailable, detail).with_code("model_stalled").with_retryable(false)
 }
 
 /// The request did not get through.
 pub(crate) fn from_transport(error: reqwest::Error) -> Error {
+    if error.is_body() || error.is_decode() {
+        return cut_off().with_source(error.without_url());
+    }
     let what = if error.is_connect() {
         "the model service cannot be reached"
     } else if error.is_timeout() {
@@ -56,14 +65,36 @@ pub(crate) fn from_status(
 /// The service sent an error object in place of an answer or in its midst.
 pub(crate) fn from_stream(report: &Value, key: Option<&Secret>) -> Error {
     let status = report.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
-    from_report(status.filter(|status| (400..600).contains(status)).unwrap_or(500), report, None, key)
+    let status = status.filter(|status| (400..600).contains(status)).or_else(|| status_of_name(report));
+    from_report(status.unwrap_or(500), report, None, key)
+}
+
+/// The status that an error would have come with, had the answer not begun.
+fn status_of_name(report: &Value) -> Option<u16> {
+    let names = ["type", "code"].iter().filter_map(|key| report.get(key)?.as_str());
+    names.into_iter().find_map(|name| {
+        Some(match name {
+            "invalid_request_error" | "content_filter" | "content_policy_violation" => 400,
+            "authentication_error" => 401,
+            "permission_error" => 403,
+            "not_found_error" => 404,
+            "request_too_large" => 413,
+            "rate_limit_error" | "rate_limit_exceeded" | "insufficient_quota" => 429,
+            "overloaded_error" => 529,
+            _ => return None,
+        })
+    })
 }
 
 fn from_report(status: u16, report: &Value, retry_after: Option<Duration>, key: Option<&Secret>) -> Error {
     let (kind, code, what) = match status {
-        400 | 413 | 422 if is_too_long(report) => {
+        400 | 413 | 422 if status == 413 || is_too_long(report) => {
             (ErrorKind::Invalid, "context_length_exceeded", "the conversation is too long for the model")
         }
+        400..500 if is_withheld(report) => {
+            (ErrorKind::Denied, "model_refused", "the model service withholds an answer to this")
+        }
+        402 => (ErrorKind::Denied, "model_unpaid", "the model service wants to be paid"),
         401 | 403 => (ErrorKind::Denied, "model_key_refused", "the model service refused the key"),
         404 => {
             (ErrorKind::Invalid, "model_not_found", "the model service does not know the model or address")
@@ -81,7 +112,7 @@ fn from_report(status: u16, report: &Value, retry_after: Option<Duration>, key: 
         None => format!("{what} (status {status})"),
     };
     let error = Error::new(kind, detail).with_code(code);
-    match retry_after.filter(|_| error.is_retryable()) {
+    match retry_after.or_else(|| hint::of_report(report)).filter(|_| error.is_retryable()) {
         _ if status == 501 || is_out_of_quota(report) => error.with_retryable(false),
         Some(after) => error.with_retry_after(after),
         None => error,
@@ -93,7 +124,17 @@ fn is_too_long(report: &Value) -> bool {
     let message = report.get("message").and_then(Value::as_str).unwrap_or_default().to_lowercase();
     is("code", "context_length_exceeded")
         || is("type", "exceed_context_size_error")
-        || ["context length", "context size", "context window"].iter().any(|words| message.contains(words))
+        || ["context length", "context size", "context window", "context limit", "prompt is too long"]
+            .iter()
+            .any(|words| message.contains(words))
+}
+
+/// Whether what was asked, or the answer to it, offends the service's rules.
+fn is_withheld(report: &Value) -> bool {
+    ["code", "type"]
+        .iter()
+        .filter_map(|key| report.get(key)?.as_str())
+        .any(|name| ["content_filter", "content_policy_violation", "moderation_blocked"].contains(&name))
 }
 
 fn is_out_of_quota(report: &Value) -> bool {
@@ -146,6 +187,17 @@ mod tests {
                 "context_length_exceeded",
                 false,
             ),
+            (
+                400,
+                json!({"message": "prompt is too long: 9 tokens > 8 maximum"}),
+                Invalid,
+                "context_length_exceeded",
+                false,
+            ),
+            (413, json!({"type": "request_too_large"}), Invalid, "context_length_exceeded", false),
+            (400, json!({"code": "content_filter", "message": "no"}), Denied, "model_refused", false),
+            (402, json!({"type": "billing_error"}), Denied, "model_unpaid", false),
+            (529, json!({"type": "overloaded_error"}), Unavailable, "model_unavailable", true),
             (401, json!({"code": 401}), Denied, "model_key_refused", false),
             (403, Value::Null, Denied, "model_key_refused", false),
             (404, Value::Null, Invalid, "model_not_found", false),
@@ -179,5 +231,21 @@ mod tests {
             assert_eq!(from_status(400, body, None, None).code(), "model_request_refused");
         }
         assert!(from_status(400, b"{\"error\":\"text\"}", None, None).message().ends_with(": text"));
+    }
+
+    #[test]
+    fn an_error_within_an_answer_has_the_meaning_of_its_name() {
+        for (report, kind, code) in [
+            (json!({"code": 503, "message": "loading"}), ErrorKind::Unavailable, "model_unavailable"),
+            (json!({"type": "overloaded_error"}), ErrorKind::Unavailable, "model_unavailable"),
+            (json!({"type": "rate_limit_error"}), ErrorKind::RateLimited, "rate_limited"),
+            (json!({"code": "content_filter"}), ErrorKind::Denied, "model_refused"),
+            (json!("text"), ErrorKind::Unavailable, "model_unavailable"),
+        ] {
+            let error = from_stream(&report, None);
+            assert_eq!((error.kind(), error.code()), (kind, code), "{report}");
+        }
+        let hinted = from_stream(&json!({"type": "rate_limit_error", "message": "try again in 2s"}), None);
+        assert_eq!(hinted.retry_after(), Some(Duration::from_secs(2)));
     }
 }

@@ -1,21 +1,31 @@
 //! Language models and embedders over HTTP for Operone.
 //!
-//! [`OpenAiCompatible`] speaks the chat completions protocol that OpenAI, llama.cpp, vLLM, Ollama and many others
-//! offer, [`OpenAiCompatibleEmbedder`] that of embeddings. Both bring their own TLS settings (rustls with ring, the roots of the operating system) and install
-//! nothing for the whole process. They follow no redirects and use no proxy, whatever the environment says.
+//! - [`OpenAiCompatible`] speaks the chat completions protocol that OpenAI, llama.cpp, vLLM, Ollama and many others
+//!   offer, [`OpenAiCompatibleEmbedder`] that of embeddings.
+//! - [`Anthropic`] speaks Anthropic's Messages protocol.
+//! - [`Models`] chooses among them at run time, by names such as `openai:gpt-4.1-mini`.
+//!
+//! All bring their own TLS settings (rustls with ring, the roots of the operating system) and install nothing for the
+//! whole process. They follow no redirects and use no proxy, whatever the environment says.
 
-mod answer;
-mod client;
+mod anthropic;
+mod calls;
 mod config;
 mod embedder;
 mod error;
+mod hint;
 mod http;
+mod models;
+mod openai;
+mod promise;
 mod reading;
 mod retry;
+mod service;
 mod sse;
 mod tool_names;
-mod wire;
 
-pub use client::OpenAiCompatible;
-pub use config::{OpenAiConfig, Secret};
+pub use anthropic::Anthropic;
+pub use config::{Secret, ServiceConfig};
 pub use embedder::OpenAiCompatibleEmbedder;
+pub use models::{Layers, Models, Protocol};
+pub use openai::OpenAiCompatible;

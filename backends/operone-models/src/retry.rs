@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use operone_core::Error;
 
-use crate::config::OpenAiConfig;
+use crate::config::ServiceConfig;
 
 /// How often a request is tried.
 const MAX_TRIES: u32 = 3;
@@ -15,7 +15,7 @@ const MAX_TRIES: u32 = 3;
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// How long to wait after so many failed tries; `None` if there is no use in another.
-pub(crate) fn wait(config: &OpenAiConfig, tries: u32, error: &Error) -> Option<Duration> {
+pub(crate) fn wait(config: &ServiceConfig, tries: u32, error: &Error) -> Option<Duration> {
     if tries >= MAX_TRIES || !error.is_retryable() {
         return None;
     }

@@ -3,6 +3,7 @@
 use operone_core::Result;
 
 use crate::error::protocol;
+use crate::reading::no_text;
 
 /// The longest line and the longest event, in bytes.
 const MAX_LENGTH: usize = 1024 * 1024;
@@ -49,8 +50,8 @@ impl SseDecoder {
 
     fn end_line(&mut self, events: &mut Vec<String>) -> Result<()> {
         let bytes = std::mem::take(&mut self.line);
-        let line = String::from_utf8_lossy(&bytes);
-        let line = line.strip_suffix('\r').unwrap_or(&line);
+        let line = std::str::from_utf8(&bytes).map_err(|_| no_text())?;
+        let line = line.strip_suffix('\r').unwrap_or(line);
         let line = if self.begun { line } else { line.strip_prefix('\u{feff}').unwrap_or(line) };
         self.begun = true;
         if line.is_empty() {
@@ -95,8 +96,9 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_replaced() {
-        assert_eq!(decode(b"data: a\xff\xfe\n\n", 1), ["a\u{fffd}\u{fffd}"]);
+    fn bytes_that_are_no_text_are_refused() {
+        let pushed = SseDecoder::default().push(b"data: a\xff\xfe\n\n", &mut Vec::new());
+        assert_eq!(pushed.unwrap_err().code(), "model_protocol_error");
     }
 
     #[test]

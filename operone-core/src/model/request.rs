@@ -113,6 +113,19 @@ impl ModelRequest {
         self
     }
 
+    /// The tools to tell the model of: none where none may be called and the conversation has no calls that their
+    /// descriptions would explain. Some services call what they are told of, whatever the choice says.
+    pub fn tools_to_tell(&self) -> &[ToolSpec] {
+        let has_calls = || {
+            self.messages.iter().any(|message| match message {
+                Message::Assistant { calls, .. } => !calls.is_empty(),
+                Message::Tool { .. } => true,
+                _ => false,
+            })
+        };
+        if self.tool_choice == ToolChoice::None && !has_calls() { &[] } else { &self.tools }
+    }
+
     /// The options that the request makes use of.
     pub fn options(&self) -> Vec<ModelOption> {
         let used = [

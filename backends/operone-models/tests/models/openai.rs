@@ -1,25 +1,23 @@
-//! The client against a server that plays every turn the protocol is known to take.
+//! The chat completions client against a server that plays every turn the protocol is known to take.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+use std::time::Duration;
 
-mod fake;
-
-use std::time::{Duration, Instant};
-
-use fake::{Reply, Server};
-use futures_util::StreamExt;
-use operone_core::model::{FinishReason, LanguageModel, Message, ModelEvent, ModelRequest, ToolCall, Usage};
+use operone_core::model::{
+    FinishReason, LanguageModel, Message, ModelEvent, ModelOption, ModelRequest, Reasoning, ResponseSchema,
+    ToolCall, ToolChoice, Usage,
+};
 use operone_core::tool::ToolSpec;
 use operone_core::{Error, ErrorKind};
-use operone_models::{OpenAiCompatible, OpenAiConfig, Secret};
+use operone_models::{OpenAiCompatible, Secret, ServiceConfig};
 use serde_json::{Value, json};
+
+use crate::fake::{Reply, Server};
+use crate::{parts, whole};
 
 const KEY: &str = "sk-very-secret";
 
-fn config(server: &Server) -> OpenAiConfig {
-    OpenAiConfig::new(&server.base_url, "tiny")
-        .with_api_key(Some(Secret::new(KEY)))
-        .with_retry_delay(Duration::from_millis(1))
+fn config(server: &Server) -> ServiceConfig {
+    ServiceConfig::new(&server.base_url, "tiny").with_api_key(Some(Secret::new(KEY)))
 }
 
 fn model(server: &Server) -> OpenAiCompatible {
@@ -34,13 +32,6 @@ fn with_tools() -> ModelRequest {
     request().with_tools(vec![ToolSpec::new("file.read", "Reads"), ToolSpec::new("db.query", "Asks")])
 }
 
-async fn parts(model: &OpenAiCompatible, request: ModelRequest) -> Vec<Result<ModelEvent, Error>> {
-    match model.stream(request).await {
-        Ok(stream) => stream.collect().await,
-        Err(error) => vec![Err(error)],
-    }
-}
-
 /// Text, calls and end of an answer that succeeds.
 async fn answer(
     body: &str,
@@ -49,18 +40,8 @@ async fn answer(
 ) -> (String, Vec<ToolCall>, FinishReason, Usage) {
     let body = body.to_owned();
     let server = Server::start(move |_, _| Reply { piece, ..Reply::events(body.as_str()) }).await;
-    let (mut text, mut calls, mut end) = (String::new(), Vec::new(), None);
-    for part in parts(&model(&server), request).await {
-        assert!(end.is_none(), "a part after the end");
-        match part.unwrap() {
-            ModelEvent::Text(part) => text.push_str(&part),
-            ModelEvent::Call(call) => calls.push(call),
-            ModelEvent::Done(finish) => end = Some(finish),
-            other => panic!("unexpected {other:?}"),
-        }
-    }
-    let end = end.unwrap();
-    (text, calls, end.reason, end.usage)
+    let answer = whole(parts(&model(&server), request).await).unwrap();
+    (answer.text, answer.calls, answer.reason, answer.usage)
 }
 
 async fn failure(reply: Reply) -> (Error, usize) {
@@ -211,150 +192,134 @@ async fn errors_before_the_answer_are_told_apart_and_keep_the_key_secret() {
     let report = |status: u16, kind: &str, message: &str| {
         Reply::json(status, &json!({"error": {"code": status, "type": kind, "message": message}}))
     };
-    for (reply, kind, code, tries) in [
+    for (reply, kind, code) in [
         (
             report(401, "authentication_error", "no such key: sk-very-secret"),
             ErrorKind::Denied,
             "model_key_refused",
-            1,
         ),
-        (report(404, "", "no such model"), ErrorKind::Invalid, "model_not_found", 1),
+        (report(404, "", "no such model"), ErrorKind::Invalid, "model_not_found"),
         (
             report(400, "exceed_context_size_error", "2119 tokens"),
             ErrorKind::Invalid,
             "context_length_exceeded",
-            1,
         ),
-        (report(400, "invalid_request_error", "no"), ErrorKind::Invalid, "model_request_refused", 1),
-        (
-            report(500, "server_error", "cannot parse the tools"),
-            ErrorKind::Unavailable,
-            "model_unavailable",
-            3,
-        ),
-        (Reply::new(502, "text/html", "<html>"), ErrorKind::Unavailable, "model_unavailable", 3),
+        (report(400, "invalid_request_error", "no"), ErrorKind::Invalid, "model_request_refused"),
+        (report(500, "server_error", "cannot parse the tools"), ErrorKind::Unavailable, "model_unavailable"),
+        (Reply::new(502, "text/html", "<html>"), ErrorKind::Unavailable, "model_unavailable"),
         (
             Reply::new(307, "text/plain", "").with_header("Location", "/v2"),
             ErrorKind::Invalid,
             "model_redirected",
-            1,
         ),
-        (Reply::new(200, "text/html", "<html>"), ErrorKind::Unavailable, "model_protocol_error", 1),
-        (Reply::events("data: {not JSON}\n\n"), ErrorKind::Unavailable, "model_protocol_error", 1),
-        (Reply::events(""), ErrorKind::Unavailable, "model_unavailable", 3),
+        (Reply::new(200, "text/html", "<html>"), ErrorKind::Unavailable, "model_protocol_error"),
+        (Reply::events("data: {not JSON}\n\n"), ErrorKind::Unavailable, "model_protocol_error"),
+        (Reply::events(""), ErrorKind::Unavailable, "model_cut_off"),
         (
             Reply::json(200, &json!({"error": {"code": 503, "message": "loading"}})),
             ErrorKind::Unavailable,
             "model_unavailable",
-            3,
         ),
     ] {
         let shown = format!("{reply:?}");
         let (error, tried) = failure(reply).await;
-        assert_eq!((error.kind(), error.code(), tried), (kind, code, tries), "{shown}");
+        assert_eq!((error.kind(), error.code(), tried), (kind, code, 1), "{shown}");
         assert!(!format!("{error} {error:?}").contains(KEY), "{error:?}");
     }
 }
 
 #[tokio::test]
-async fn a_failure_that_passes_is_not_seen() {
-    let body = events(&[delta(json!({"content": "a"})), finished("stop")]);
-    let server = Server::start(move |before, _| match before {
-        0 => Reply::json(503, &json!({"error": {"message": "loading"}})),
-        1 => Reply { breaks: true, ..Reply::events(": alive\n\n") },
-        _ => Reply::events(body.as_str()),
-    })
-    .await;
-    let parts = parts(&model(&server), request()).await;
-    assert_eq!(parts[0].as_ref().unwrap(), &ModelEvent::Text("a".into()));
-    assert_eq!(server.requests().len(), 3);
-}
-
-#[tokio::test]
-async fn the_service_says_when_to_come_back() {
-    let limited =
-        |after: &str| Reply::json(429, &json!({"error": "slow down"})).with_header("Retry-After", after);
-    let begun = Instant::now();
-    let (error, tries) = failure(limited("31")).await;
-    assert_eq!((error.kind(), tries), (ErrorKind::RateLimited, 1), "a long wait is left to the caller");
-    assert_eq!(error.retry_after(), Some(Duration::from_secs(31)));
-    assert!(begun.elapsed() < Duration::from_secs(10));
-    let body = events(&[delta(json!({"content": "a"})), finished("stop")]);
-    let soon = limited("1");
-    let server = Server::start(move |before, _| match before {
-        0 => soon.clone(),
-        _ => Reply::events(body.as_str()),
-    })
-    .await;
-    let begun = Instant::now();
-    assert!(parts(&model(&server), request()).await[0].is_ok());
-    assert!(begun.elapsed() >= Duration::from_secs(1));
-}
-
-#[tokio::test]
-async fn an_answer_that_has_begun_is_not_asked_for_again() {
+async fn an_answer_that_breaks_off_says_so() {
     let begin = format!("data: {}\n\n", delta(json!({"content": "a"})));
-    let reported =
-        format!("{begin}data: {}\n\n", json!({"error": {"code": 500, "message": "out of memory"}}));
-    for reply in [
-        Reply::events(begin.as_str()),
-        Reply { breaks: true, ..Reply::events(begin.as_str()) },
-        Reply::events(format!("{begin}data: {{\"choices\": [{{\"del")),
-        Reply::events(reported),
+    let report = json!({"error": {"code": 500, "message": "out of memory"}});
+    for (reply, code) in [
+        (Reply::events(begin.as_str()), "model_cut_off"),
+        (Reply { breaks: true, ..Reply::events(begin.as_str()) }, "model_cut_off"),
+        (Reply::events(format!("{begin}data: {{\"choices\": [{{\"del")), "model_cut_off"),
+        (Reply::events(format!("{begin}data: {report}\n\n")), "model_unavailable"),
     ] {
         let (error, tries) = failure(reply).await;
-        assert_eq!((error.code(), tries), ("model_unavailable", 1), "{error:?}");
+        assert_eq!((error.code(), error.is_retryable(), tries), (code, true, 1), "{error:?}");
     }
 }
 
 #[tokio::test]
-async fn a_silent_service_is_given_up() {
-    let body = events(&[delta(json!({"content": "a"})), delta(json!({"content": "b"})), finished("stop")]);
-    let server =
-        Server::start(move |_, _| Reply { pause: Duration::from_secs(60), ..Reply::events(body.as_str()) })
-            .await;
-    let model = OpenAiCompatible::new(config(&server).with_idle_timeout(Duration::from_millis(300))).unwrap();
-    let parts = parts(&model, request()).await;
-    assert!(parts[0].is_ok());
-    let error = parts.last().unwrap().as_ref().unwrap_err();
-    assert_eq!((error.kind(), error.code()), (ErrorKind::Unavailable, "model_unavailable"));
+async fn the_service_says_when_to_come_back() {
+    let limited = Reply::json(429, &json!({"error": "slow down"}));
+    let (error, _) = failure(limited.clone().with_header("Retry-After", "31")).await;
+    assert_eq!((error.kind(), error.retry_after()), (ErrorKind::RateLimited, Some(Duration::from_secs(31))));
+    let (error, _) = failure(limited.with_header("retry-after-ms", "1500")).await;
+    assert_eq!(error.retry_after(), Some(Duration::from_millis(1500)));
+    let words = json!({"error": {"message": "Rate limit reached. Please try again in 7.66s."}});
+    let (error, _) = failure(Reply::json(429, &words)).await;
+    assert_eq!(error.retry_after(), Some(Duration::from_millis(7660)));
 }
 
 #[tokio::test]
-async fn a_service_without_bounds_is_stopped() {
-    let endless = Reply { piece: 65_536, ..Reply::events(vec![b'x'; 3 << 20]) };
-    assert_eq!(failure(endless).await.0.code(), "model_protocol_error");
-    let call = |arguments: String| {
-        delta(
-            json!({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "n", "arguments": arguments}}]}),
-        )
-    };
-    let long = events(&[call("x".repeat(700_000)), call("x".repeat(700_000)), finished("tool_calls")]);
-    let (error, _) = failure(Reply { piece: 65_536, ..Reply::events(long) }).await;
-    assert!(error.message().contains("arguments"), "{error}");
-    let calls: Vec<Value> = (0..200)
-        .map(|n| delta(json!({"tool_calls": [{"index": n, "function": {"name": "n", "arguments": ""}}]})))
-        .collect();
-    let (error, _) = failure(Reply { piece: 65_536, ..Reply::events(events(&calls)) }).await;
-    assert!(error.message().contains("128"), "{error}");
+async fn thoughts_are_told_apart_from_the_answer() {
+    for key in ["reasoning_content", "reasoning"] {
+        let chunks = [
+            delta(json!({"role": "assistant", "content": null, key: "Let me "})),
+            delta(json!({key: "think."})),
+            delta(json!({key: null, "content": "Lisbon."})),
+            finished("stop"),
+        ];
+        let body = events(&chunks);
+        let server = Server::start(move |_, _| Reply::events(body.as_str())).await;
+        let answer = whole(parts(&model(&server), request()).await).unwrap();
+        assert_eq!(answer.reasoning, [Reasoning::text("Let me think.")], "{key}");
+        assert_eq!(answer.text, "Lisbon.");
+    }
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_there_is_unavailable() {
-    let model = OpenAiCompatible::new(
-        OpenAiConfig::new("http://127.0.0.1:1/v1", "m").with_retry_delay(Duration::from_millis(1)),
-    );
-    let error = parts(&model.unwrap(), request()).await.remove(0).unwrap_err();
-    assert_eq!(
-        (error.kind(), error.code(), error.is_retryable()),
-        (ErrorKind::Unavailable, "model_unavailable", true)
-    );
+async fn what_was_asked_for_is_held() {
+    let body = events(&[delta(json!({"content": "Paris, I think"})), finished("stop")]);
+    let server = Server::start(move |_, _| Reply::events(body.as_str())).await;
+    let schema = ResponseSchema::new("city", json!({"type": "object", "required": ["city"]}));
+    let choice = ToolChoice::Tool("file.read".into());
+    for asked in [request().with_response_schema(schema), with_tools().with_tool_choice(choice)] {
+        let mut parts = parts(&model(&server), asked).await;
+        assert_eq!(parts.remove(0).unwrap(), ModelEvent::Text("Paris, I think".into()));
+        let error = parts.remove(0).unwrap_err();
+        assert_eq!((error.code(), error.is_retryable()), ("option_not_honoured", false));
+        assert!(parts.is_empty());
+    }
+    assert_eq!(server.requests()[0].body["response_format"]["json_schema"]["name"], "city");
+    assert_eq!(server.requests()[1].body["tool_choice"]["function"]["name"], "file_read");
+}
+
+#[tokio::test]
+async fn an_option_that_the_service_passes_over_is_refused() {
+    let server = Server::start(|_, _| Reply::events("")).await;
+    let model = OpenAiCompatible::new(config(&server).with_unsupported([ModelOption::Seed])).unwrap();
+    let error = parts(&model, request().with_seed(7)).await.remove(0).unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Invalid, "unsupported_option"));
+    assert!(error.message().contains("'tiny' cannot honour the option seed"), "{error}");
+    assert!(server.requests().is_empty(), "nobody was asked");
+}
+
+#[tokio::test]
+async fn an_address_may_have_a_query_and_headers_besides() {
+    let body = events(&[delta(json!({"content": "a"})), finished("stop")]);
+    let server = Server::start(move |_, _| Reply::events(body.as_str())).await;
+    let config = ServiceConfig::new(format!("{}?api-version=2024-10-21", server.base_url), "tiny")
+        .with_header("api-key", Secret::new(KEY));
+    assert!(!format!("{config:?}").contains(KEY));
+    assert_eq!(parts(&OpenAiCompatible::new(config).unwrap(), request()).await.len(), 2);
+    let head = server.requests().remove(0).head;
+    assert!(head.starts_with("POST /v1/chat/completions?api-version=2024-10-21 HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains(&format!("api-key: {KEY}")), "{head}");
+    for (name, value) in [("a b", "x"), ("fine", "a\nb")] {
+        let wrong = ServiceConfig::new("http://localhost/v1", "m").with_header(name, Secret::new(value));
+        assert_eq!(OpenAiCompatible::new(wrong).unwrap_err().code(), "invalid_header");
+    }
 }
 
 #[test]
 fn a_wrong_configuration_is_refused_at_once() {
     for wrong in ["", "localhost:8080", "ftp://host/v1", "http://user:pass@host/v1", "http:///v1x y"] {
-        let error = OpenAiCompatible::new(OpenAiConfig::new(wrong, "m")).map(|_| wrong);
+        let error = OpenAiCompatible::new(ServiceConfig::new(wrong, "m")).map(|_| wrong);
         if let Err(error) = error {
             assert_eq!(error.code(), "invalid_base_url");
             assert!(!error.to_string().contains("pass@"));
@@ -362,9 +327,9 @@ fn a_wrong_configuration_is_refused_at_once() {
             panic!("'{wrong}' was accepted");
         }
     }
-    let key = OpenAiConfig::new("https://host/v1", "m").with_api_key(Some(Secret::new("a\nb")));
+    let key = ServiceConfig::new("https://host/v1", "m").with_api_key(Some(Secret::new("a\nb")));
     assert_eq!(OpenAiCompatible::new(key).unwrap_err().code(), "invalid_api_key");
-    let fine = OpenAiConfig::new("https://host/v1/", "m").with_api_key(Some(Secret::new("sk-x")));
+    let fine = ServiceConfig::new("https://host/v1/", "m").with_api_key(Some(Secret::new("sk-x")));
     assert!(!format!("{:?}", OpenAiCompatible::new(fine).unwrap()).contains("sk-x"));
 }
 
@@ -373,11 +338,16 @@ mod conformance {
 
     use super::*;
 
-    /// Answers as a model would: calls a tool where it may and has not, else answers in text.
+    /// Answers as a model would: calls a tool where it may and has not, else answers in text, or as the schema says.
     async fn fresh() -> (Arc<dyn LanguageModel>, Server) {
         let server = Server::start(|_, request| {
             let messages = request.body["messages"].as_array().unwrap();
-            let waits = request.body["tools"].is_array() && messages.last().unwrap()["role"] != "tool";
+            let may = request.body["tools"].is_array() && request.body["tool_choice"] != "none";
+            let waits = may && messages.last().unwrap()["role"] != "tool";
+            if request.body["response_format"].is_object() {
+                let chunks = [delta(json!({"content": "{\"city\": \"Lisbon\"}"})), finished("stop"), usage()];
+                return Reply { piece: 11, ..Reply::events(events(&chunks)) };
+            }
             let chunks = if waits {
                 vec![
                     delta(json!({"role": "assistant", "content": null})),
@@ -415,7 +385,7 @@ mod with_model_service {
         let url = std::env::var("OPERONE_TEST_OPENAI_URL").expect("OPERONE_TEST_OPENAI_URL is set");
         let model = std::env::var("OPERONE_TEST_OPENAI_MODEL").unwrap_or_else(|_| "default".into());
         let key = std::env::var("OPERONE_TEST_OPENAI_KEY").ok().map(Secret::new);
-        let config = OpenAiConfig::new(url, model).with_api_key(key);
+        let config = ServiceConfig::new(url, model).with_api_key(key);
         (Arc::new(OpenAiCompatible::new(config).unwrap()), ())
     }
 

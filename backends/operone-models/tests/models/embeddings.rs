@@ -1,16 +1,12 @@
 //! The embedder against a server that plays every turn the protocol is known to take.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[allow(dead_code, reason = "the server of another test binary")]
-mod fake;
-
 use std::time::Duration;
 
-use fake::{Reply, Request, Server};
 use operone_core::embed::Embedder;
-use operone_models::{OpenAiCompatibleEmbedder, OpenAiConfig, Secret};
+use operone_models::{OpenAiCompatibleEmbedder, Secret, ServiceConfig};
 use serde_json::{Value, json};
+
+use crate::fake::{Reply, Request, Server};
 
 const KEY: &str = "sk-very-secret";
 
@@ -25,8 +21,8 @@ fn vectors(request: &Request) -> Reply {
     Reply::json(200, &json!({"object": "list", "data": data, "model": "m", "usage": {}}))
 }
 
-fn config(server: &Server) -> OpenAiConfig {
-    OpenAiConfig::new(&server.base_url, "tiny")
+fn config(server: &Server) -> ServiceConfig {
+    ServiceConfig::new(&server.base_url, "tiny")
         .with_api_key(Some(Secret::new(KEY)))
         .with_retry_delay(Duration::from_millis(1))
 }
@@ -94,6 +90,6 @@ async fn what_is_wrong_is_said_and_not_tried_again() {
         assert!(!format!("{error} {error:?}").contains(KEY));
         assert_eq!(server.requests().len(), 2, "{code}");
     }
-    let gone = OpenAiConfig::new("http://127.0.0.1:9/v1", "m").with_retry_delay(Duration::from_millis(1));
+    let gone = ServiceConfig::new("http://127.0.0.1:9/v1", "m").with_retry_delay(Duration::from_millis(1));
     assert_eq!(OpenAiCompatibleEmbedder::connect(gone).await.unwrap_err().code(), "model_unavailable");
 }

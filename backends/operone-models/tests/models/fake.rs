@@ -15,6 +15,8 @@ pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
     /// How many bytes are sent at once.
     pub(crate) piece: usize,
+    /// Sends the body in two pieces, the first of this size.
+    pub(crate) split: Option<usize>,
     /// Waits in the midst of the body.
     pub(crate) pause: Duration,
     /// Closes the connection without the mark of the end.
@@ -28,6 +30,7 @@ impl Reply {
             headers: vec![("Content-Type", media_type.to_owned())],
             body: body.into(),
             piece: 1,
+            split: None,
             pause: Duration::ZERO,
             breaks: false,
         }
@@ -124,8 +127,11 @@ async fn serve(
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     stream.write_all(format!("{head}\r\n").as_bytes()).await.ok()?;
-    let pieces: Vec<&[u8]> = reply.body.chunks(reply.piece.max(1)).collect();
-    for (number, piece) in pieces.iter().enumerate() {
+    let pieces: Vec<&[u8]> = match reply.split {
+        Some(at) => <[&[u8]; 2]>::from(reply.body.split_at(at.min(reply.body.len()))).into(),
+        None => reply.body.chunks(reply.piece.max(1)).collect(),
+    };
+    for (number, piece) in pieces.iter().enumerate().filter(|(_, piece)| !piece.is_empty()) {
         if number == pieces.len() / 2 {
             tokio::time::sleep(reply.pause).await;
         }

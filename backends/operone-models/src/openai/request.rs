@@ -1,0 +1,266 @@
+//! What is sent in the chat completions protocol.
+
+use operone_core::model::{Message, ModelRequest, Reasoning, ReasoningEffort, ToolChoice};
+use serde_json::{Map, Value, json};
+
+use crate::tool_names::ToolNames;
+
+/// How a service spells what others spell otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Dialect {
+    max_tokens: &'static str,
+    seed: &'static str,
+}
+
+impl Dialect {
+    /// By the service's address: OpenAI itself and Azure refuse the old name of a limit for their newer models, which
+    /// is the only one that many others know.
+    pub(super) fn of(base_url: &str) -> Self {
+        let host = base_url.split("://").nth(1).unwrap_or_default();
+        let host = host.split(['/', ':', '?']).next().unwrap_or_default().to_lowercase();
+        let is = |domain: &str| host == domain || host.ends_with(&format!(".{domain}"));
+        let renamed = is("openai.com") || is("azure.com");
+        Self {
+            max_tokens: if renamed { "max_completion_tokens" } else { "max_tokens" },
+            seed: if is("mistral.ai") { "random_seed" } else { "seed" },
+        }
+    }
+}
+
+/// The body of a request for a streamed answer.
+pub(super) fn request_body(
+    model: &str,
+    request: &ModelRequest,
+    names: &ToolNames,
+    dialect: Dialect,
+) -> Vec<u8> {
+    let mut body = Map::new();
+    body.insert("model".into(), model.into());
+    body.insert("stream".into(), true.into());
+    body.insert("stream_options".into(), json!({"include_usage": true}));
+    let asked = request.messages.iter().rposition(|message| matches!(message, Message::User { .. }));
+    let messages = request.messages.iter().enumerate().filter_map(|(place, message)| {
+        // Services want the thoughts of a turn that is not over, and refuse or pass over those of earlier ones.
+        wire_message(message, names, asked.is_none_or(|asked| place > asked))
+    });
+    body.insert("messages".into(), messages.collect());
+    let tools = request.tools_to_tell();
+    if !tools.is_empty() {
+        let tools = tools.iter().map(|tool| {
+            json!({"type": "function", "function": {
+                "name": names.to_wire(&tool.name),
+                "description": tool.description,
+                "parameters": tool.input_schema,
+            }})
+        });
+        body.insert("tools".into(), tools.collect());
+        let choice = match &request.tool_choice {
+            ToolChoice::None => Some(json!("none")),
+            ToolChoice::Required => Some(json!("required")),
+            ToolChoice::Tool(name) => {
+                Some(json!({"type": "function", "function": {"name": names.to_wire(name)}}))
+            }
+            _ => None,
+        };
+        body.extend(choice.map(|choice| ("tool_choice".into(), choice)));
+    }
+    if let Some(schema) = &request.response_schema {
+        let schema = json!({"name": schema.name, "strict": true, "schema": schema.schema});
+        body.insert("response_format".into(), json!({"type": "json_schema", "json_schema": schema}));
+    }
+    if !request.stop.is_empty() {
+        body.insert("stop".into(), json!(request.stop));
+    }
+    let options = [
+        ("temperature", request.temperature.map(number)),
+        ("top_p", request.top_p.map(number)),
+        (dialect.max_tokens, request.max_tokens.map(Value::from)),
+        (dialect.seed, request.seed.map(Value::from)),
+        ("reasoning_effort", request.reasoning.map(|effort| Value::from(spelled(effort)))),
+    ];
+    let used = options.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    body.extend(used);
+    Value::Object(body).to_string().into_bytes()
+}
+
+/// The number as it was written: 0.2, not the 0.20000000298023224 that a wider float makes of it.
+fn number(number: f32) -> Value {
+    number.to_string().parse::<f64>().map_or(Value::Null, Value::from)
+}
+
+fn spelled(effort: ReasoningEffort) -> &'static str {
+    match effort {
+        ReasoningEffort::Minimal => "minimal",
+        ReasoningEffort::Low => "low",
+        ReasoningEffort::High => "high",
+        _ => "medium",
+    }
+}
+
+fn wire_message(message: &Message, names: &ToolNames, with_thoughts: bool) -> Option<Value> {
+    Some(match message {
+        Message::System { content } => json!({"role": "system", "content": content}),
+        Message::User { content } => json!({"role": "user", "content": content}),
+        Message::Assistant { content, calls, .. } if calls.is_empty() => {
+            json!({"role": "assistant", "content": content})
+        }
+        Message::Assistant { content, reasoning, calls } => {
+            let content = if content.is_empty() { Value::Null } else { content.as_str().into() };
+            let calls = calls.iter().map(|call| {
+                json!({"id": call.id, "type": "function", "function": {
+                    "name": names.to_wire(&call.name),
+                    "arguments": as_object(&call.arguments),
+                }})
+            });
+            let mut message =
+                json!({"role": "assistant", "content": content, "tool_calls": calls.collect::<Vec<_>>()});
+            // What is signed is another protocol's.
+            let own = reasoning.iter().filter(|thought| thought.signature.is_none());
+            let thoughts: Vec<&str> = own.map(|Reasoning { text, .. }| text.as_str()).collect();
+            if with_thoughts && !thoughts.is_empty() {
+                message["reasoning_content"] = thoughts.join("\n").into();
+            }
+            message
+        }
+        Message::Tool { call_id, content, .. } => {
+            json!({"role": "tool", "tool_call_id": call_id, "content": content})
+        }
+        _ => return None,
+    })
+}
+
+/// Services parse the arguments of earlier calls and fail on what is no JSON object, which a model may well have
+/// written: such arguments are wrapped.
+fn as_object(arguments: &str) -> String {
+    match serde_json::from_str::<Value>(arguments) {
+        Ok(Value::Object(_)) => arguments.to_owned(),
+        _ if arguments.trim().is_empty() => "{}".to_owned(),
+        _ => json!({"malformed_arguments": arguments}).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use operone_core::model::{ResponseSchema, ToolCall};
+    use operone_core::tool::ToolSpec;
+
+    use super::*;
+
+    #[test]
+    fn a_conversation_is_spelled_as_the_protocol_wants_it() {
+        let tools = vec![ToolSpec::new("file.read", "Reads")];
+        let mut request = ModelRequest::new(vec![
+            Message::System { content: "s".into() },
+            Message::User { content: "u".into() },
+            Message::assistant(
+                "",
+                vec![
+                    ToolCall::new("1", "file.read", "{\"path\": \"a\"}"),
+                    ToolCall::new("2", "file.read", "oops"),
+                    ToolCall::new("3", "file.read", ""),
+                ],
+            ),
+            Message::Tool { call_id: "1".into(), name: "file.read".into(), content: "text".into() },
+            Message::assistant("done", Vec::new()),
+        ]);
+        let names = ToolNames::new(&tools);
+        request.tools = tools;
+        request.max_tokens = Some(7);
+        let body: Value =
+            serde_json::from_slice(&request_body("m", &request, &names, Dialect::of("http://localhost/v1")))
+                .unwrap();
+        assert_eq!(
+            body,
+            json!({
+                "model": "m", "stream": true, "stream_options": {"include_usage": true}, "max_tokens": 7,
+                "tools": [{"type": "function", "function": {
+                    "name": "file_read", "description": "Reads", "parameters": {"type": "object", "properties": {}}
+                }}],
+                "messages": [
+                    {"role": "system", "content": "s"},
+                    {"role": "user", "content": "u"},
+                    {"role": "assistant", "content": null, "tool_calls": [
+                        {"id": "1", "type": "function",
+                         "function": {"name": "file_read", "arguments": "{\"path\": \"a\"}"}},
+                        {"id": "2", "type": "function",
+                         "function": {"name": "file_read", "arguments": "{\"malformed_arguments\":\"oops\"}"}},
+                        {"id": "3", "type": "function", "function": {"name": "file_read", "arguments": "{}"}},
+                    ]},
+                    {"role": "tool", "tool_call_id": "1", "content": "text"},
+                    {"role": "assistant", "content": "done"},
+                ]
+            })
+        );
+    }
+
+    fn spelled_at(address: &str, request: &ModelRequest) -> Value {
+        let names = ToolNames::new(&request.tools);
+        serde_json::from_slice(&request_body("m", request, &names, Dialect::of(address))).unwrap()
+    }
+
+    #[test]
+    fn every_option_is_spelled_as_the_service_wants_it() {
+        let schema = json!({"type": "object"});
+        let request = ModelRequest::new(vec![Message::user("u")])
+            .with_tools(vec![ToolSpec::new("file.read", "Reads")])
+            .with_tool_choice(ToolChoice::Tool("file.read".into()))
+            .with_response_schema(ResponseSchema::new("answer", schema.clone()))
+            .with_temperature(0.2)
+            .with_top_p(0.9)
+            .with_max_tokens(7)
+            .with_stop(vec!["END".into()])
+            .with_seed(3)
+            .with_reasoning(ReasoningEffort::Low);
+        let body = spelled_at("http://localhost:8080/v1", &request);
+        assert_eq!(body["tool_choice"], json!({"type": "function", "function": {"name": "file_read"}}));
+        let strict = json!({"name": "answer", "strict": true, "schema": schema});
+        assert_eq!(body["response_format"], json!({"type": "json_schema", "json_schema": strict}));
+        assert_eq!([&body["temperature"], &body["top_p"]], [&json!(0.2), &json!(0.9)]);
+        assert_eq!([&body["max_tokens"], &body["seed"]], [7, 3]);
+        assert_eq!([&body["stop"], &body["reasoning_effort"]], [&json!(["END"]), &json!("low")]);
+        for (address, max_tokens, seed) in [
+            ("https://api.openai.com/v1", "max_completion_tokens", "seed"),
+            ("https://mine.openai.azure.com/openai/v1/", "max_completion_tokens", "seed"),
+            ("https://api.mistral.ai/v1", "max_tokens", "random_seed"),
+            ("https://notopenai.com/v1", "max_tokens", "seed"),
+        ] {
+            let body = spelled_at(address, &request);
+            assert_eq!([&body[max_tokens], &body[seed]], [7, 3], "{address}");
+        }
+        for (choice, spelled) in [(ToolChoice::None, "none"), (ToolChoice::Required, "required")] {
+            let mut request = request.clone().with_tool_choice(choice.clone());
+            let body = spelled_at("", &request);
+            assert_eq!(
+                body["tools"].is_array(),
+                choice == ToolChoice::Required,
+                "nothing to call, nothing to tell"
+            );
+            request.messages.extend([
+                Message::assistant("", vec![ToolCall::new("1", "file.read", "{}")]),
+                Message::tool("1", "file.read", "r"),
+            ]);
+            let body = spelled_at("", &request);
+            assert_eq!((body["tools"].is_array(), &body["tool_choice"]), (true, &json!(spelled)));
+        }
+    }
+
+    #[test]
+    fn thoughts_go_back_within_a_turn_only() {
+        let thought = |text: &str| Message::Assistant {
+            content: String::new(),
+            reasoning: vec![Reasoning::text(text), Reasoning::signature("another's")],
+            calls: vec![ToolCall::new("1", "t", "{}")],
+        };
+        let messages = vec![
+            Message::user("u"),
+            thought("old"),
+            Message::tool("1", "t", "r"),
+            Message::user("and?"),
+            thought("new"),
+            Message::tool("1", "t", "r"),
+        ];
+        let body = spelled_at("", &ModelRequest::new(messages));
+        assert_eq!(body["messages"][1]["reasoning_content"], Value::Null);
+        assert_eq!(body["messages"][4]["reasoning_content"], "new");
+    }
+}
