@@ -17,7 +17,8 @@ use crate::model::{LanguageModel, ModelEvent, ModelInfo, ModelRequest, ModelStre
 ///   is given.
 /// - The call itself waits for the first event, so that its silence is the error of the call.
 /// - Only the model's time counts: between two events the time begins when the caller asks for the next one.
-/// - Around a [`Retry`](super::Retry) all tries together must bring the first event in time; below it, each try.
+/// - Around a [`Retry`](super::Retry) all tries together must bring the first event in time; below it, each try. What
+///   callers wait for in a limit below counts as the model's silence: put limits around it.
 /// - Two minutes each, unless told otherwise. [`Duration::MAX`] is no limit.
 #[derive(Debug)]
 pub struct Timeouts {
