@@ -82,7 +82,8 @@ impl Backoff {
         }
         let doubled = 2_u32.saturating_pow(tries.saturating_sub(1));
         let whole = self.delay.saturating_mul(doubled).min(self.max_wait);
-        Some(whole.mul_f64(1.0 - self.jitter.clamp(0.0, 1.0) * random_share()))
+        let left = 1.0 - self.jitter.clamp(0.0, 1.0) * random_share();
+        Some(Duration::try_from_secs_f64(whole.as_secs_f64() * left).unwrap_or(whole))
     }
 }
 
@@ -113,8 +114,10 @@ mod tests {
         assert_eq!(waits.len(), 64);
         assert!(waits.iter().all(|wait| (4.0..=8.0).contains(&wait.as_secs_f64())), "{waits:?}");
         assert!(waits.iter().any(|wait| *wait != waits[0]), "all waits are the same");
-        let odd = backoff.with_jitter(f64::NAN);
-        assert!(odd.wait(1, &gone).is_some());
+        for (jitter, longest) in [(f64::NAN, Duration::ZERO), (-1.0, Duration::MAX), (9.0, Duration::MAX)] {
+            let odd = Backoff::default().with_delay(longest).with_max_wait(longest).with_jitter(jitter);
+            assert!(odd.wait(1, &gone).is_some(), "{jitter}");
+        }
     }
 
     #[test]

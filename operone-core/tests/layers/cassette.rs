@@ -136,6 +136,21 @@ async fn a_line_that_was_never_finished_is_lost_and_no_other() {
 }
 
 #[tokio::test]
+async fn two_recorders_continue_one_cassette() {
+    let file = TemporaryFile::new();
+    let (one, other) =
+        (recorder(Arc::new(ExtractiveModel), &file), recorder(Arc::new(ExtractiveModel), &file));
+    for name in ["a", "b"] {
+        events(&one, ask(name)).await;
+        events(&other, ask(&name.to_uppercase())).await;
+    }
+    let replayer = Replayer::open(&file.0).unwrap();
+    for name in ["a", "A", "b", "B"] {
+        assert!(replayer.stream(ask(name)).await.is_ok(), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_cassette_is_of_one_model() {
     let file = TemporaryFile::new();
     recorder(Arc::new(ExtractiveModel), &file);

@@ -24,7 +24,7 @@ const SAVED: u32 = 50;
 /// - The call waits for the first event: an answer that fails or ends before it is tried again as well. After the
 ///   first event errors are passed on.
 /// - All calls together have a *budget* of retries, so that an outage is not multiplied by the tries: 50 at first. An
-///   answer that took a retry gives it back, ten others earn one. Where nothing is left, the first error counts.
+///   answer that took retries gives one back, ten others earn one. Where nothing is left, the first error counts.
 /// - A stack with two of these multiplies the tries: have one. Concurrent calls are tried each by itself; dropping the
 ///   future ends tries and waits.
 ///

@@ -1,7 +1,7 @@
 //! Writes down what a model answers.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,7 +22,8 @@ use crate::model::{LanguageModel, ModelEvent, ModelInfo, ModelRequest, ModelStre
 ///   recorded as far as it came, and a call that was dropped before its first event is not.
 /// - Where a line cannot be written, an error takes the place of the answer's end: `Internal` with code
 ///   `cassette_not_written`.
-/// - An existing cassette is continued; a last line that was never finished is cut away.
+/// - An existing cassette is continued, also by several recorders at once; a last line that was never finished is cut
+///   away when it is opened.
 /// - Conversations are in it as they are; keys are not, because requests carry none. Writing blocks the thread for as
 ///   long as the file system takes: this is for tests and for looking into things.
 #[derive(Debug)]
@@ -38,10 +39,11 @@ impl Recorder {
     /// provider or name; `cassette_damaged`, `cassette_format_unsupported`, `cassette_unreadable` and
     /// `cassette_not_written`.
     pub fn new(model: Arc<dyn LanguageModel>, path: impl AsRef<Path>) -> Result<Self> {
-        let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
-        let mut file = opened.map_err(unreadable)?;
-        let mut text = Vec::new();
-        file.read_to_end(&mut text).map_err(unreadable)?;
+        let path = path.as_ref();
+        let text = match std::fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            read => read.map_err(unreadable)?,
+        };
         let info = model.info();
         let header = line(&Header::new(info.clone()))?;
         let whole_lines = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
@@ -57,8 +59,11 @@ impl Recorder {
             _ => {}
         }
         // Nothing of a file is changed before it is known to be a cassette.
-        file.set_len(whole_lines as u64).map_err(not_written)?;
-        file.seek(SeekFrom::End(0)).map_err(not_written)?;
+        if whole_lines < text.len() {
+            let torn = OpenOptions::new().write(true).open(path).map_err(not_written)?;
+            torn.set_len(whole_lines as u64).map_err(not_written)?;
+        }
+        let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(not_written)?;
         if whole_lines == 0 {
             file.write_all(&header).map_err(not_written)?;
         }
