@@ -11,3 +11,7 @@ mod writing_a_backend {}
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/memory.md")]
 mod memory {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/models.md")]
+mod models {}

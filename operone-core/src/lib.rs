@@ -27,6 +27,7 @@ pub mod filter;
 pub mod id;
 pub mod metadata;
 
+pub mod backoff;
 pub mod cache;
 pub mod chunk;
 pub mod egress;

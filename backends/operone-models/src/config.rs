@@ -62,8 +62,9 @@ pub struct ServiceConfig {
     pub idle_timeout: Duration,
     /// The longest time that an answer may take in all; an hour by default.
     pub answer_timeout: Duration,
-    /// How long to wait before the second try; twice as long before the third. A random part of up to a half is
-    /// taken off. Half a second by default.
+    /// How long an embedder waits before the second try of a request; twice as long before the third. A random part
+    /// of up to a half is taken off. Half a second by default. A language model is tried once:
+    /// [`Retry`](operone_core::model::layers::Retry) tries again.
     pub retry_delay: Duration,
 }
 
@@ -160,7 +161,7 @@ impl ServiceConfig {
         self
     }
 
-    /// Sets the wait before the second try.
+    /// Sets how long an embedder waits before the second try.
     #[must_use]
     pub fn with_retry_delay(mut self, delay: Duration) -> Self {
         self.retry_delay = delay;

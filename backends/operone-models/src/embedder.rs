@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use operone_core::backoff::Backoff;
 use operone_core::embed::{Embedder, EmbedderInfo, Tokenizer};
 use operone_core::in_process::HashingEmbedder;
 use operone_core::text::normalize;
@@ -17,7 +18,6 @@ use crate::config::ServiceConfig;
 use crate::error::{from_status, from_transport, protocol, silent};
 use crate::hint;
 use crate::http::bearer;
-use crate::retry;
 use crate::service::Service;
 
 /// The most texts of one request.
@@ -31,8 +31,9 @@ const WINDOW: usize = 512;
 
 /// An embedder behind the embeddings protocol that OpenAI, llama.cpp, vLLM, Ollama and many others offer.
 ///
-/// - Texts go out 64 to a request at most. A request that fails and may succeed later is tried up to three times, by
-///   itself: what came back before stays. A `Retry-After` in seconds is heeded up to 30 seconds.
+/// - Texts go out 64 to a request at most. A request that fails and may succeed later is tried again by itself: what
+///   came back before stays. How often and when, [`Backoff`] says: up to three times, the first wait that of the
+///   configuration. What the service asks for is heeded up to 30 seconds.
 /// - Vectors are brought to length 1. An empty text and one whose vector is zero give `None`.
 /// - `chunk_size` counts words: the service's own tokens are not known here. Of a text no more than the window is
 ///   sent, 512 words unless said otherwise.
@@ -97,13 +98,14 @@ impl OpenAiCompatibleEmbedder {
 
     /// The vectors of a few texts, as the service gives them.
     async fn batch(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        let backoff = Backoff::default().with_delay(self.service.config.retry_delay);
         let mut tries = 1;
         loop {
             let error = match self.once(texts).await {
                 Ok(vectors) => return Ok(vectors),
                 Err(error) => error,
             };
-            let Some(wait) = retry::wait(&self.service.config, tries, &error) else {
+            let Some(wait) = backoff.wait(tries, &error) else {
                 return Err(error.with_operation("embedder.embed"));
             };
             tracing::debug!(tries, code = error.code(), ?wait, "asking the embedding service again");

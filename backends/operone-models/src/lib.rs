@@ -19,7 +19,6 @@ mod models;
 mod openai;
 mod promise;
 mod reading;
-mod retry;
 mod service;
 mod sse;
 mod tool_names;

@@ -40,6 +40,9 @@ macro_rules! cases {
         cases! { @ ($) $contract, $tests, $module: $($case)* }
     };
     (@ ($d:tt) $contract:ty, $tests:ident, $module:ident: $($case:ident)*) => {
+        /// The names of the promises.
+        pub const CASES: &[&str] = &[$(stringify!($case)),*];
+
         /// Checks one promise, by its name, against a new and empty implementation.
         ///
         /// # Panics

@@ -2,6 +2,7 @@
 
 mod answer;
 mod info;
+pub mod layers;
 mod message;
 mod request;
 
