@@ -13,6 +13,7 @@ use operone_core::in_process::{ExtractiveModel, InProcessBus};
 use operone_core::journal::{Journal, WorkKind};
 use operone_core::memory::{MemoryStore, RecallMode};
 use operone_core::model::LanguageModel;
+use operone_core::model::layers::Retry;
 use operone_core::retrieve::Retriever;
 use operone_core::work::{Doorbell, Workers};
 use operone_files::FileSource;
@@ -144,7 +145,7 @@ fn language_model(config: &Config) -> Result<Arc<dyn LanguageModel>> {
     let mut model = ServiceConfig::new(&service.base_url, &service.model);
     model.api_key.clone_from(&service.api_key);
     model.price = service.price;
-    Ok(Arc::new(OpenAiCompatible::new(model)?))
+    Ok(Arc::new(Retry::new(Arc::new(OpenAiCompatible::new(model)?))))
 }
 
 fn allowed_hosts(config: &Config) -> AllowedHosts {
