@@ -38,16 +38,24 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ),
     (
         "operone-examples",
-        &["operone-core", "operone-embed", "operone-memory", "operone-rag", "operone-sqlite"],
+        &[
+            "operone-core",
+            "operone-embed",
+            "operone-memory",
+            "operone-models",
+            "operone-rag",
+            "operone-sqlite",
+        ],
     ),
     ("xtask", &[]),
 ];
 
 /// Outside things, and who alone may use them.
-const DRIVERS: [(&str, &[&str]); 11] = [
+const DRIVERS: [(&str, &[&str]); 12] = [
     ("axum", &["operone-server"]),
     ("candle-core", &["operone-embed"]),
     ("cap-std", &["operone-files"]),
+    ("genai", &["operone-models"]),
     ("reqwest", &["operone-mcp", "operone-models", "operone-web"]),
     ("rmcp", &["operone-mcp"]),
     ("rusqlite", &["operone-sqlite"]),
