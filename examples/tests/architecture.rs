@@ -112,6 +112,25 @@ fn crates_use_only_what_the_architecture_allows() {
 }
 
 #[test]
+fn every_feature_is_tested() {
+    let metadata: Value =
+        serde_json::from_str(&cargo(&["metadata", "--format-version=1", "--no-deps", "--locked"])).unwrap();
+    let checks = std::fs::read_to_string(root().join("xtask/src/checks.rs")).unwrap();
+    for package in metadata["packages"].as_array().unwrap() {
+        let (name, features) = (package["name"].as_str().unwrap(), package["features"].as_object().unwrap());
+        let by_default = |feature: &str| {
+            let default = features.get("default").and_then(Value::as_array);
+            feature == "default" || default.is_some_and(|named| named.iter().any(|one| one == feature))
+        };
+        for feature in features.keys().filter(|feature| !by_default(feature)) {
+            let together = checks.contains(&format!("\"{name}/{feature}\""));
+            let apart = checks.contains(&format!("(\"{name}\", \"{feature}\")"));
+            assert!(together || apart, "list {name}/{feature} in xtask/src/checks.rs");
+        }
+    }
+}
+
+#[test]
 fn a_driver_is_used_by_its_own_crate_only() {
     for (name, used) in dependencies() {
         for (driver, allowed) in DRIVERS {
