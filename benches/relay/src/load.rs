@@ -79,35 +79,35 @@ async fn memory_per_stream(process: &Process, streams: usize) -> Result<f64, Fai
     Ok(growth as f64 / streams as f64)
 }
 
-/// Each client asks each way in turn.
+/// The ways take turns: in its turn each client asks it once, all at the same time.
 async fn put(load: &Load, options: &Options, ways: &[Way]) -> Result<Vec<Cost>, Failure> {
-    let times = || ways.iter().map(|way| way.process.processor_time()).collect::<Result<Vec<_>, _>>();
-    let wish = Wish { tokens: options.tokens, pause: load.pause, holds: false };
-    let rounds = options.requests.div_ceil(load.clients);
-    let before = times()?;
-    let taken = try_join_all((0..load.clients).map(|client| turns(client, rounds, wish, ways))).await?;
-    let after = times()?;
-    let costs = before.iter().zip(after).enumerate().map(|(place, (before, after))| {
-        let taken: Vec<Taken> =
-            taken.iter().filter_map(|of_client| of_client.get(place)).flatten().copied().collect();
-        let tokens = taken.len() * options.tokens;
-        Cost::new(&taken, after.saturating_sub(*before), tokens)
-    });
-    Ok(costs.collect())
-}
-
-async fn turns(client: usize, rounds: usize, wish: Wish, ways: &[Way]) -> Result<Vec<Vec<Taken>>, Failure> {
-    let mut clients = Vec::with_capacity(ways.len());
+    let mut tested = Vec::with_capacity(ways.len());
     for way in ways {
-        clients.push((Client::connect(&way.process.address).await?, Vec::with_capacity(rounds)));
+        let clients = try_join_all((0..load.clients).map(|_| Client::connect(&way.process.address))).await?;
+        let before = way.process.processor_time()?;
+        tested.push(Tested { way, clients, before, taken: Vec::new() });
     }
-    let count = clients.len();
-    for round in 0..rounds {
+    let wish = Wish { tokens: options.tokens, pause: load.pause, holds: false };
+    let count = tested.len();
+    for round in 0..options.requests.div_ceil(load.clients) {
         for turn in 0..count {
-            if let Some((connection, taken)) = clients.get_mut((client + round + turn) % count) {
-                taken.push(connection.ask(wish).await?);
+            if let Some(Tested { clients, taken, .. }) = tested.get_mut((round + turn) % count) {
+                taken.extend(try_join_all(clients.iter_mut().map(|client| client.ask(wish))).await?);
             }
         }
     }
-    Ok(clients.into_iter().map(|(_, taken)| taken).collect())
+    let cost = |Tested { way, before, taken, .. }: &Tested<'_>| {
+        let used = way.process.processor_time()?.saturating_sub(*before);
+        Ok(Cost::new(taken, used, taken.len() * options.tokens))
+    };
+    tested.iter().map(cost).collect()
+}
+
+/// A way under load.
+struct Tested<'a> {
+    way: &'a Way,
+    clients: Vec<Client>,
+    /// The processor time before.
+    before: Duration,
+    taken: Vec<Taken>,
 }
