@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Which of our crates each may use.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("operone-core", &[]),
     ("operone-rag", &["operone-core"]),
     ("operone-memory", &["operone-core"]),
@@ -47,16 +47,17 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "operone-sqlite",
         ],
     ),
+    ("relay-bench", &[]),
     ("xtask", &[]),
 ];
 
 /// Outside things, and who alone may use them.
 const DRIVERS: [(&str, &[&str]); 12] = [
-    ("axum", &["operone-server"]),
+    ("axum", &["operone-server", "relay-bench"]),
     ("candle-core", &["operone-embed"]),
     ("cap-std", &["operone-files"]),
     ("genai", &["operone-models"]),
-    ("reqwest", &["operone-mcp", "operone-models", "operone-web"]),
+    ("reqwest", &["operone-mcp", "operone-models", "operone-web", "relay-bench"]),
     ("rmcp", &["operone-mcp"]),
     ("rusqlite", &["operone-sqlite"]),
     ("sqlx", &["operone-postgres"]),

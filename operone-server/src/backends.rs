@@ -34,7 +34,7 @@ use crate::limits;
 use crate::mcp::{self, McpServers};
 use crate::models::ServerModels;
 use crate::parse::ProcessParser;
-use crate::parts::{Background, Parts};
+use crate::parts::{Background, Parts, Shared};
 use crate::process::{Processes, RunHandler, Sandbox};
 
 /// How many runs of agents are worked on at once; they mostly wait for a model.
@@ -117,7 +117,7 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
         .with_handler(WorkKind::INGEST, Arc::new(jobs), JOBS_AT_ONCE)
         .with_handler(WorkKind::REEMBED, Arc::new(reembed), 1);
 
-    Ok(Parts {
+    Ok(Parts::new(Shared {
         services,
         ids,
         workers,
@@ -135,7 +135,7 @@ pub async fn assemble(config: &Config, background: Handle) -> Result<Parts> {
         allowed_hosts: allowed_hosts(config),
         background: Background::new(background),
         _folder: folder,
-    })
+    }))
 }
 
 fn allowed_hosts(config: &Config) -> AllowedHosts {

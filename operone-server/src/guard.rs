@@ -1,5 +1,7 @@
 //! Keeps web pages of other sites away from a server on this machine.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
@@ -9,7 +11,7 @@ use crate::error::ApiError;
 
 /// The hosts by which this server may be addressed; `None` allows every host.
 #[derive(Clone, Debug)]
-pub(crate) struct AllowedHosts(Option<Vec<String>>);
+pub(crate) struct AllowedHosts(Option<Arc<[String]>>);
 
 impl AllowedHosts {
     /// The names of this machine for itself, and the host of the public URL.

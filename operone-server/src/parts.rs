@@ -1,5 +1,6 @@
 //! What the routes need, put together by the host or by the server's own configuration.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,9 +24,21 @@ use crate::guard::AllowedHosts;
 use crate::info::Info;
 use crate::process::Processes;
 
-/// What the routes need. Clones share everything.
+/// What the routes need. Clones share everything, and cost next to nothing: each request takes several.
 #[derive(Clone, Debug)]
-pub struct Parts {
+pub struct Parts(Arc<Shared>);
+
+impl Deref for Parts {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// The parts themselves.
+#[derive(Debug)]
+pub struct Shared {
     pub(crate) services: RunServices,
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) workers: Workers,
@@ -86,6 +99,10 @@ impl Background {
 }
 
 impl Parts {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+
     /// Starts the background workers: they take up what an earlier life of the server left. Reads the search index
     /// of the documents meanwhile, so that the first query need not wait for it.
     pub fn start_workers(&self) {

@@ -1,8 +1,11 @@
 //! Server-sent events: runs by their cursor, the bus by its topics.
 
 use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -12,6 +15,7 @@ use operone_core::agent::RunEvent;
 use operone_core::event::{Event, Received};
 use operone_core::id::WorkId;
 use serde_json::{Value, json};
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// How long a stream may be silent before a comment keeps proxies from closing it.
@@ -35,11 +39,45 @@ pub(crate) fn respond(
 /// As [`respond`], with nothing but the events: some clients take a `retry` without data for an event.
 pub(crate) fn respond_plainly(events: impl Stream<Item = SseEvent> + Send + 'static) -> Response {
     let sse = Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    let mut response = sse.into_response();
+    with_headers(sse.into_response())
+}
+
+/// An answer of server-sent events that are written already, each frame one or more of them.
+pub(crate) fn respond_with_frames(frames: impl Stream<Item = Bytes> + Send + 'static) -> Response {
+    let frames = KeptAlive { frames: Box::pin(frames), silence: Box::pin(sleep(KEEP_ALIVE)) };
+    let mut response = Body::from_stream(frames).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    with_headers(response)
+}
+
+fn with_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
+}
+
+/// Frames, with a comment where none comes for a while.
+struct KeptAlive<S> {
+    frames: Pin<Box<S>>,
+    silence: Pin<Box<Sleep>>,
+}
+
+impl<S: Stream<Item = Bytes>> Stream for KeptAlive<S> {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let frame = match self.frames.as_mut().poll_next(context) {
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(frame)) => frame,
+            Poll::Pending => {
+                ready!(self.silence.as_mut().poll(context));
+                Bytes::from_static(b":\n\n")
+            }
+        };
+        self.silence.as_mut().reset(Instant::now() + KEEP_ALIVE);
+        Poll::Ready(Some(Ok(frame)))
+    }
 }
 
 /// The events of a run as they are sent. An error ends the stream; the client comes back with its last id.

@@ -134,7 +134,7 @@ pub(crate) fn chaos(options: &chaos::Options) -> Result<(), String> {
     chaos::run(options, target_folder().join("debug/operone-server"))
 }
 
-fn step(name: &str, mut command: Command) -> Result<(), String> {
+pub(crate) fn step(name: &str, mut command: Command) -> Result<(), String> {
     println!("── {name}");
     let begun = Instant::now();
     let status = command.status().map_err(|error| format!("{name}: {error}"))?;
@@ -145,7 +145,7 @@ fn step(name: &str, mut command: Command) -> Result<(), String> {
     Ok(())
 }
 
-fn cargo(arguments: &[&str]) -> Command {
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());
     if std::env::var_os("CI").is_some() {
@@ -182,6 +182,6 @@ fn data_folder() -> PathBuf {
     root().parent().map(|beside| beside.join("shared/data")).unwrap_or_default()
 }
 
-fn target_folder() -> PathBuf {
+pub(crate) fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }

@@ -1,13 +1,18 @@
 //! Receives an answer: bytes in, parts out.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::Stream;
 use operone_core::model::ModelEvent;
 use operone_core::{Error, Result};
 use reqwest::Response;
 use serde_json::Value;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::config::Secret;
 use crate::error::{cut_off, endless, from_stream, from_transport, protocol, silent};
@@ -16,6 +21,9 @@ use crate::sse::SseDecoder;
 
 /// The longest body that is not streamed, in bytes.
 const MAX_BODY: usize = 8 * 1024 * 1024;
+
+/// A wait that nobody sees the end of, and that can still be added to a moment.
+const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 /// Understands what a service says.
 pub(crate) trait Decode: Send {
@@ -55,16 +63,22 @@ pub(crate) struct Patience {
     pub(crate) answer: Duration,
 }
 
-/// An answer that is being received. No more is read than is asked for.
+/// An answer that is being received, part by part; nothing comes after an error or the end. No more is read than is
+/// asked for.
 pub(crate) struct Reading {
     /// None once everything was received or nothing more is wanted.
-    response: Option<Response>,
+    bytes: Option<Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>>,
     sse: SseDecoder,
     decoder: Box<dyn Decode>,
     promise: Promise,
     events: VecDeque<ModelEvent>,
+    /// What went wrong after the events that are left.
+    error: Option<Error>,
     patience: Patience,
     begun: Instant,
+    /// Ends when the service was silent for too long. It counts while more is waited for.
+    silence: Pin<Box<Sleep>>,
+    waits: bool,
     key: Option<Secret>,
 }
 
@@ -77,32 +91,17 @@ impl Reading {
         key: Option<Secret>,
     ) -> Self {
         Self {
-            response: Some(response),
+            bytes: Some(Box::pin(response.bytes_stream())),
             sse: SseDecoder::default(),
             decoder,
             promise,
             events: VecDeque::new(),
+            error: None,
             patience,
             begun: Instant::now(),
+            silence: Box::pin(sleep(FOREVER)),
+            waits: false,
             key,
-        }
-    }
-
-    /// The next part; nothing after an error or the end.
-    pub(crate) async fn next(&mut self) -> Option<Result<ModelEvent>> {
-        loop {
-            if let Some(event) = self.events.pop_front() {
-                let kept = self.promise.check(&event);
-                if kept.is_err() {
-                    (self.response, self.events) = (None, VecDeque::new());
-                }
-                return Some(kept.map(|()| event));
-            }
-            self.response.as_ref()?;
-            if let Err(error) = self.receive().await {
-                self.response = None;
-                return Some(Err(error));
-            }
         }
     }
 
@@ -118,7 +117,7 @@ impl Reading {
     /// The rest of the body, for an answer that is not streamed.
     pub(crate) async fn body(&mut self) -> Result<Vec<u8>> {
         let mut body = Vec::new();
-        while let Some(bytes) = self.chunk().await? {
+        while let Some(bytes) = poll_fn(|context| self.poll_bytes(context)).await? {
             if body.len() + bytes.len() > MAX_BODY {
                 return Err(protocol("the answer is longer than 8 MiB"));
             }
@@ -127,30 +126,30 @@ impl Reading {
         Ok(body)
     }
 
-    async fn receive(&mut self) -> Result<()> {
-        let bytes = self.chunk().await?;
-        let mut data = Vec::new();
-        match &bytes {
-            Some(bytes) => self.sse.push(bytes, &mut data)?,
-            None => self.sse.finish(&mut data)?,
-        }
-        for data in data {
-            let read = self.decoder.read(&data, &mut self.events);
-            match self.understood(read) {
-                // A last line without its end is a broken connection, not a broken service.
-                Err(error) if bytes.is_none() && error.code() == "model_protocol_error" => {
-                    return Err(cut_off());
-                }
-                read => read?,
+    /// Reads the next bytes, or that there are no more.
+    fn receive(&mut self, bytes: Option<&[u8]>) -> Result<()> {
+        let Some(mut bytes) = bytes else {
+            if let Some(data) = self.sse.finish()? {
+                self.read(&data).map_err(|error| match error.code() {
+                    // A last line without its end is a broken connection, not a broken service.
+                    "model_protocol_error" => cut_off(),
+                    _ => error,
+                })?;
             }
+            return self.end();
+        };
+        while let Some(data) = self.sse.next(&mut bytes)? {
+            self.read(&data)?;
             if self.decoder.has_ended() {
-                break;
+                return self.end();
             }
-        }
-        if bytes.is_none() || self.decoder.has_ended() {
-            self.end()?;
         }
         Ok(())
+    }
+
+    fn read(&mut self, data: &str) -> Result<()> {
+        let read = self.decoder.read(data, &mut self.events);
+        self.understood(read)
     }
 
     fn understood(&self, read: Result<(), Fault>) -> Result<()> {
@@ -161,24 +160,59 @@ impl Reading {
     }
 
     fn end(&mut self) -> Result<()> {
-        self.response = None;
+        self.bytes = None;
         self.decoder.finish(&mut self.events)
     }
 
-    async fn chunk(&mut self) -> Result<Option<Vec<u8>>> {
-        let Some(response) = &mut self.response else {
-            return Ok(None);
-        };
-        let left = self.patience.answer.saturating_sub(self.begun.elapsed());
+    /// More bytes, none at the end of the body.
+    fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        let Some(bytes) = &mut self.bytes else { return Poll::Ready(Ok(None)) };
+        let now = Instant::now();
+        let left = self.patience.answer.saturating_sub(now - self.begun);
         if left.is_zero() {
-            return Err(endless(self.patience.answer));
+            return Poll::Ready(Err(endless(self.patience.answer)));
         }
-        let chunk = timeout(self.patience.idle.min(left), response.chunk()).await;
-        let chunk = chunk.map_err(|_| match left < self.patience.idle {
-            true => endless(self.patience.answer),
-            false => silent(self.patience.idle),
-        })?;
-        Ok(chunk.map_err(from_transport)?.map(Vec::from))
+        if let Poll::Ready(bytes) = bytes.as_mut().poll_next(context) {
+            self.waits = false;
+            return Poll::Ready(bytes.transpose().map_err(from_transport));
+        }
+        if !self.waits {
+            self.waits = true;
+            self.silence.as_mut().reset(now + self.patience.idle.min(left).min(FOREVER));
+        }
+        ready!(self.silence.as_mut().poll(context));
+        Poll::Ready(Err(silent(self.patience.idle)))
+    }
+}
+
+impl Stream for Reading {
+    type Item = Result<ModelEvent>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                let kept = self.promise.check(&event);
+                if kept.is_err() {
+                    (self.bytes, self.error) = (None, None);
+                    self.events.clear();
+                }
+                return Poll::Ready(Some(kept.map(|()| event)));
+            }
+            if let Some(error) = self.error.take() {
+                self.bytes = None;
+                return Poll::Ready(Some(Err(error)));
+            }
+            if self.bytes.is_none() {
+                return Poll::Ready(None);
+            }
+            let bytes = ready!(self.poll_bytes(context));
+            self.error = bytes.and_then(|bytes| self.receive(bytes.as_deref())).err();
+        }
+    }
+
+    /// At least the parts that are here already.
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.events.len(), None)
     }
 }
 

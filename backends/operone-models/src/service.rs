@@ -67,11 +67,7 @@ impl Service {
         let response = self.post(body, "text/event-stream").await?;
         let mut reading = self.check(response, request, decoder).await?;
         let first = reading.next().await.unwrap_or_else(|| Err(cut_off()))?;
-        let rest = stream::unfold(reading, |mut reading| async move {
-            let next = reading.next().await?;
-            Some((next, reading))
-        });
-        Ok(stream::iter([Ok(first)]).chain(rest).boxed())
+        Ok(stream::iter([Ok(first)]).chain(reading).boxed())
     }
 
     /// An error comes as one JSON body, also where a stream was asked for: status and type come first.

@@ -1,5 +1,8 @@
 //! Cuts a stream of bytes into server-sent events, wherever the bytes are split.
 
+use std::borrow::Cow;
+
+use memchr::memchr;
 use operone_core::Result;
 
 use crate::error::protocol;
@@ -8,7 +11,7 @@ use crate::reading::no_text;
 /// The longest line and the longest event, in bytes.
 const MAX_LENGTH: usize = 1024 * 1024;
 
-/// Collects bytes and gives the data of each event.
+/// Reads bytes and gives the data of each event; copies only what is not whole yet.
 #[derive(Debug, Default)]
 pub(crate) struct SseDecoder {
     /// The line that has not ended yet.
@@ -19,58 +22,92 @@ pub(crate) struct SseDecoder {
 }
 
 impl SseDecoder {
-    /// Takes more bytes and adds the data of the events that they complete.
-    pub(crate) fn push(&mut self, bytes: &[u8], events: &mut Vec<String>) -> Result<()> {
-        let mut rest = bytes;
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+    /// The data of the next event that the bytes complete. Takes what it read from `rest`: all of it, where no event
+    /// is complete any more.
+    pub(crate) fn next<'a>(&mut self, rest: &mut &'a [u8]) -> Result<Option<Cow<'a, str>>> {
+        let mut data = self.data.take().map(Cow::Owned);
+        while let Some(end) = memchr(b'\n', rest) {
             let (line, after) = rest.split_at(end);
-            self.extend_line(line)?;
-            self.end_line(events)?;
-            rest = after.get(1..).unwrap_or_default();
+            *rest = after.get(1..).unwrap_or_default();
+            // A line that came whole, as nearly all do, is read where it lies.
+            let line = if self.line.is_empty() {
+                within_limit(line.len())?;
+                self.read(line)?.map(Cow::Borrowed)
+            } else {
+                self.keep(line)?;
+                let line = std::mem::take(&mut self.line);
+                self.read(&line)?.map(|value| Cow::Owned(value.to_owned()))
+            };
+            match line {
+                Line::Blank if data.is_some() => return Ok(data),
+                Line::Blank | Line::Other => {}
+                Line::Data(value) => match &mut data {
+                    Some(data) if data.len() + value.len() >= MAX_LENGTH => {
+                        return Err(protocol("an event of the answer is longer than 1 MiB"));
+                    }
+                    Some(data) => {
+                        let data = data.to_mut();
+                        data.push('\n');
+                        data.push_str(&value);
+                    }
+                    None => data = Some(value),
+                },
+            }
         }
-        self.extend_line(rest)
+        self.data = data.map(Cow::into_owned);
+        self.keep(std::mem::take(rest))?;
+        Ok(None)
     }
 
     /// The stream has ended: an event whose blank line is missing counts all the same.
-    pub(crate) fn finish(&mut self, events: &mut Vec<String>) -> Result<()> {
-        if !self.line.is_empty() {
-            self.end_line(events)?;
+    pub(crate) fn finish(&mut self) -> Result<Option<String>> {
+        if !self.line.is_empty()
+            && let Some(data) = self.next(&mut b"\n".as_slice())?
+        {
+            return Ok(Some(data.into_owned()));
         }
-        events.extend(self.data.take());
-        Ok(())
+        Ok(self.data.take())
     }
 
-    fn extend_line(&mut self, bytes: &[u8]) -> Result<()> {
-        if self.line.len() + bytes.len() > MAX_LENGTH {
-            return Err(protocol("a line of the answer is longer than 1 MiB"));
-        }
+    /// Keeps the begin of a line, or more of it.
+    fn keep(&mut self, bytes: &[u8]) -> Result<()> {
+        within_limit(self.line.len() + bytes.len())?;
         self.line.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn end_line(&mut self, events: &mut Vec<String>) -> Result<()> {
-        let bytes = std::mem::take(&mut self.line);
-        let line = std::str::from_utf8(&bytes).map_err(|_| no_text())?;
+    fn read<'a>(&mut self, line: &'a [u8]) -> Result<Line<&'a str>> {
+        let line = std::str::from_utf8(line).map_err(|_| no_text())?;
         let line = line.strip_suffix('\r').unwrap_or(line);
         let line = if self.begun { line } else { line.strip_prefix('\u{feff}').unwrap_or(line) };
         self.begun = true;
-        if line.is_empty() {
-            events.extend(self.data.take());
-        } else if let Some(value) = line.strip_prefix("data:") {
-            let value = value.strip_prefix(' ').unwrap_or(value);
-            match &mut self.data {
-                Some(data) if data.len() + value.len() >= MAX_LENGTH => {
-                    return Err(protocol("an event of the answer is longer than 1 MiB"));
-                }
-                Some(data) => {
-                    data.push('\n');
-                    data.push_str(value);
-                }
-                None => self.data = Some(value.to_owned()),
-            }
-        }
-        Ok(())
+        Ok(match line.strip_prefix("data:") {
+            Some(value) => Line::Data(value.strip_prefix(' ').unwrap_or(value)),
+            None if line.is_empty() => Line::Blank,
+            None => Line::Other,
+        })
     }
+}
+
+/// What a line is.
+enum Line<T> {
+    Blank,
+    Data(T),
+    Other,
+}
+
+impl<T> Line<T> {
+    fn map<U>(self, change: impl FnOnce(T) -> U) -> Line<U> {
+        match self {
+            Self::Data(value) => Line::Data(change(value)),
+            Self::Blank => Line::Blank,
+            Self::Other => Line::Other,
+        }
+    }
+}
+
+fn within_limit(length: usize) -> Result<()> {
+    if length > MAX_LENGTH { Err(protocol("a line of the answer is longer than 1 MiB")) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -80,10 +117,19 @@ mod tests {
     fn decode(bytes: &[u8], piece: usize) -> Vec<String> {
         let (mut decoder, mut events) = (SseDecoder::default(), Vec::new());
         for piece in bytes.chunks(piece) {
-            decoder.push(piece, &mut events).unwrap();
+            events.extend(push(&mut decoder, piece).unwrap());
         }
-        decoder.finish(&mut events).unwrap();
+        events.extend(decoder.finish().unwrap());
         events
+    }
+
+    fn push(decoder: &mut SseDecoder, mut bytes: &[u8]) -> Result<Vec<String>> {
+        let mut events = Vec::new();
+        while let Some(data) = decoder.next(&mut bytes)? {
+            events.push(data.into_owned());
+        }
+        assert!(bytes.is_empty(), "all of it is read");
+        Ok(events)
     }
 
     #[test]
@@ -97,18 +143,18 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_are_refused() {
-        let pushed = SseDecoder::default().push(b"data: a\xff\xfe\n\n", &mut Vec::new());
+        let pushed = push(&mut SseDecoder::default(), b"data: a\xff\xfe\n\n");
         assert_eq!(pushed.unwrap_err().code(), "model_protocol_error");
     }
 
     #[test]
     fn a_line_or_event_without_end_is_refused() {
-        let (mut decoder, mut events) = (SseDecoder::default(), Vec::new());
+        let mut decoder = SseDecoder::default();
         let piece = vec![b'x'; 4096];
-        let refused = (0..1000).find_map(|_| decoder.push(&piece, &mut events).err()).unwrap();
+        let refused = (0..1000).find_map(|_| push(&mut decoder, &piece).err()).unwrap();
         assert_eq!(refused.code(), "model_protocol_error");
         let line = [b"data:".as_slice(), &piece, b"\n"].concat();
-        let (mut decoder, mut events) = (SseDecoder::default(), Vec::new());
-        assert!((0..1000).any(|_| decoder.push(&line, &mut events).is_err()));
+        let mut decoder = SseDecoder::default();
+        assert!((0..1000).any(|_| push(&mut decoder, &line).is_err()));
     }
 }

@@ -114,9 +114,11 @@ pub fn internal_router(parts: Parts, token: Option<String>) -> Router {
 fn surround(routes: Router, parts: &Parts) -> Router {
     // `SizeAbove` takes what has its size too, and what has no known size: streams of events must stay out.
     let compressed = SizeAbove::new(COMPRESS_ABOVE + 1).and(NotForContentType::SSE);
-    routes
-        .layer(CompressionLayer::new().compress_when(compressed))
-        .layer(CatchPanicLayer::new())
-        .layer(from_fn_with_state(parts.allowed_hosts.clone(), own_host))
-        .layer(from_fn(problems))
+    // The first is the outermost. As one layer they are cloned once for a request, and not each with all below it.
+    routes.layer((
+        from_fn(problems),
+        from_fn_with_state(parts.allowed_hosts.clone(), own_host),
+        CatchPanicLayer::new(),
+        CompressionLayer::new().compress_when(compressed),
+    ))
 }

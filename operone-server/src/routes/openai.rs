@@ -1,22 +1,26 @@
 //! `/v1`: the configured model and embedder for clients that speak OpenAI's wire, with retrieval and memory on request.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::sse::Event as SseEvent;
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt};
 use operone_core::agent::AgentSpec;
 use operone_core::error::{Error, ErrorKind, Result};
 use operone_core::id::TenantId;
-use operone_core::model::{Finish, Message, ModelEvent, ModelRequest, ModelStream};
+use operone_core::model::{Message, ModelEvent, ModelRequest, ModelStream};
 use operone_core::tool::ToolContext;
 use serde_json::{Map, Value, json};
 
 use crate::error::{ApiError, ApiResult, FieldError, openai_error};
 use crate::extract::{Body, Id, Tenant};
 use crate::parts::Parts;
-use crate::sse::respond_plainly;
+use crate::sse::respond_with_frames;
+use crate::wire::chat_chunks::ChunkWriter;
 use crate::wire::openai::{
     AnswerHead, ChatRequest, EmbeddingRequest, embeddings_body, language_model_body, model_body,
 };
@@ -77,8 +81,8 @@ pub(super) async fn chat(
         _ => error.into(),
     })?;
     if streams {
-        let events = chunks(head, events, includes_usage);
-        return Ok(respond_plainly(events.take_until(parts.stop().cancelled_owned())));
+        let frames = Relay::new(&head, events, includes_usage);
+        return Ok(respond_with_frames(frames.take_until(parts.stop().cancelled_owned())));
     }
     let (mut text, mut thoughts, mut calls) = (String::new(), String::new(), Vec::new());
     let finish = {
@@ -162,49 +166,64 @@ fn add_to_system(request: &mut ModelRequest, text: &str) {
     }
 }
 
-/// An answer in parts. What goes wrong on the way is told as the last one.
-fn chunks(
-    head: AnswerHead,
-    events: ModelStream,
+/// How much of an answer leaves at once, in bytes.
+const FRAME: usize = 8 * 1024;
+
+/// An answer in parts, as server-sent events. Those that are there at the same time leave together; what goes wrong on
+/// the way is told as the last one.
+struct Relay {
+    /// None after the end.
+    events: Option<ModelStream>,
+    writer: ChunkWriter,
     includes_usage: bool,
-) -> impl Stream<Item = SseEvent> + Send + 'static {
-    let first = stream::iter([head.first_chunk().to_string()]);
-    let mut calls = 0;
-    let mut ended = false;
-    let events = events.chain(stream::iter([Err(cut_off())]));
-    let rest = events.flat_map(move |event| {
-        if ended {
-            return stream::iter(Vec::new());
-        }
-        stream::iter(match event {
-            Ok(ModelEvent::Text(text)) => vec![head.text_chunk(&text).to_string()],
-            Ok(ModelEvent::Reasoning(more)) if more.text.is_empty() => Vec::new(),
-            Ok(ModelEvent::Reasoning(more)) => vec![head.thought_chunk(&more.text).to_string()],
-            Ok(ModelEvent::Call(call)) => {
-                calls += 1;
-                vec![head.call_chunk(calls - 1, &call).to_string()]
-            }
-            Ok(ModelEvent::Done(finish)) => {
-                ended = true;
-                end_of(&head, &finish, includes_usage)
-            }
-            Ok(_) => Vec::new(),
-            Err(error) => {
-                ended = true;
-                vec![openai_error(&ApiError::from(error)).to_string(), "[DONE]".to_owned()]
-            }
-        })
-    });
-    first.chain(rest).map(|data| SseEvent::default().data(data))
 }
 
-fn end_of(head: &AnswerHead, finish: &Finish, includes_usage: bool) -> Vec<String> {
-    let mut end = vec![head.last_chunk(finish).to_string()];
-    if includes_usage {
-        end.push(head.usage_chunk(&finish.usage).to_string());
+impl Relay {
+    fn new(head: &AnswerHead, events: ModelStream, includes_usage: bool) -> Self {
+        Self { events: Some(events), writer: ChunkWriter::new(head), includes_usage }
     }
-    end.push("[DONE]".to_owned());
-    end
+
+    /// Writes a part; the end is the last one.
+    fn write(&mut self, event: Result<ModelEvent>) {
+        match event {
+            Ok(ModelEvent::Text(text)) => self.writer.text(&text),
+            Ok(ModelEvent::Reasoning(more)) if more.text.is_empty() => {}
+            Ok(ModelEvent::Reasoning(more)) => self.writer.thought(&more.text),
+            Ok(ModelEvent::Call(call)) => self.writer.call(&call),
+            Ok(ModelEvent::Done(finish)) => {
+                self.events = None;
+                self.writer.finish(&finish, self.includes_usage);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.events = None;
+                self.writer.fail(&openai_error(&ApiError::from(error)));
+            }
+        }
+    }
+}
+
+impl Stream for Relay {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        while let Some(events) = &mut self.events {
+            let Poll::Ready(event) = events.as_mut().poll_next(context) else {
+                if self.writer.len() == 0 {
+                    return Poll::Pending;
+                }
+                break;
+            };
+            // What the model has ready need not be asked for in a turn of its own.
+            let more = events.size_hint().0 > 0;
+            self.write(event.unwrap_or_else(|| Err(cut_off())));
+            if self.writer.len() >= FRAME || (!more && self.writer.len() > 0) {
+                break;
+            }
+        }
+        let frame = self.writer.take();
+        Poll::Ready(Some(frame).filter(|frame| !frame.is_empty()))
+    }
 }
 
 /// Vectors of texts. One that has no meaning to the embedder is all zeros.

@@ -332,45 +332,6 @@ impl AnswerHead {
         body
     }
 
-    /// The first part of a stream.
-    pub(crate) fn first_chunk(&self) -> Value {
-        let mut body = self.chunk(json!({"role": "assistant", "content": ""}), None);
-        if let Some(found) = &self.found {
-            body["operone"] = found.clone();
-        }
-        body
-    }
-
-    pub(crate) fn text_chunk(&self, text: &str) -> Value {
-        self.chunk(json!({"content": text}), None)
-    }
-
-    pub(crate) fn thought_chunk(&self, thought: &str) -> Value {
-        self.chunk(json!({"reasoning_content": thought}), None)
-    }
-
-    /// `place` counts the calls of the answer.
-    pub(crate) fn call_chunk(&self, place: usize, call: &ToolCall) -> Value {
-        let mut body = call_body(call);
-        body["index"] = json!(place);
-        self.chunk(json!({"tool_calls": [body]}), None)
-    }
-
-    pub(crate) fn last_chunk(&self, finish: &Finish) -> Value {
-        self.chunk(json!({}), Some(reason(finish.reason)))
-    }
-
-    pub(crate) fn usage_chunk(&self, usage: &Usage) -> Value {
-        let mut body = self.body("chat.completion.chunk", Vec::new());
-        body["usage"] = usage_body(usage);
-        body
-    }
-
-    fn chunk(&self, delta: Value, finish_reason: Option<&str>) -> Value {
-        let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason});
-        self.body("chat.completion.chunk", vec![choice])
-    }
-
     fn body(&self, object: &str, choices: Vec<Value>) -> Value {
         let Self { id, created, model, .. } = self;
         json!({"id": id, "object": object, "created": created, "model": model, "choices": choices})
@@ -382,7 +343,7 @@ fn call_body(call: &ToolCall) -> Value {
     json!({"id": call.id, "type": "function", "function": function})
 }
 
-fn usage_body(usage: &Usage) -> Value {
+pub(super) fn usage_body(usage: &Usage) -> Value {
     json!({
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
@@ -390,7 +351,7 @@ fn usage_body(usage: &Usage) -> Value {
     })
 }
 
-fn reason(reason: FinishReason) -> &'static str {
+pub(super) fn reason(reason: FinishReason) -> &'static str {
     match reason {
         FinishReason::ToolCalls => "tool_calls",
         FinishReason::Length => "length",
