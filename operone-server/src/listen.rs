@@ -23,6 +23,9 @@ const MAX_CONNECTIONS: usize = 4096;
 const SEND_BUFFER: usize = 128 * 1024;
 /// After how many milliseconds a client is given up that has taken nothing.
 const STALLED: u32 = 30_000;
+/// How often the loop below wakes for nothing. A timer that is to end before all others has to wake a thread that
+/// sleeps until the next one; those of requests are longer than this one, so that none of them ever has to.
+const TICK: Duration = Duration::from_secs(5);
 /// How long open requests may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -35,9 +38,11 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEADER);
     let graceful = GracefulShutdown::new();
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut ticks = tokio::time::interval(TICK);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
+            _ = ticks.tick() => continue,
             accepted = async {
                 let permit = Arc::clone(&connections).acquire_owned().await;
                 (listener.accept().await, permit)

@@ -345,21 +345,52 @@ mod with_model_service {
         let data = folder();
         let server = Server::start_with(data.path(), &[], &environment);
         assert_eq!(server.get("/info").json()["model"]["is_language_model"], true);
+        assert!(!server.ready_line.contains(&key));
         for model in ["openai:default", "anthropic:default"] {
-            loops(&server, model, &key);
+            loops(&server, model);
         }
     }
 
-    fn loops(server: &Server, model: &str, key: &str) {
-        assert!(!server.ready_line.contains(key));
+    /// The model thinks, calls a tool as the service's grammar lets it, reads the result and answers.
+    fn loops(server: &Server, model: &str) {
         let agent_id =
             server.create_agent(json!({"goal": "Say ok", "capabilities": ["ai", "memory"], "model": model}));
         let events: Vec<ServerEvent> =
             server.stream("POST", &format!("/agents/{agent_id}/start?stream=true"), &[]).collect();
-        let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
-        assert!(names.contains(&"tool_result") && names.contains(&"token"), "{names:?}");
-        let end = &events.last().unwrap().data;
-        assert_eq!((&end["status"], &end["output"]), (&json!("completed"), &json!("Ok!")));
-        assert!(end["usage"]["input_tokens"].as_u64().unwrap() > 0);
+        let (tokens, durable): (Vec<_>, Vec<_>) = events.iter().partition(|event| event.name == "token");
+        let happened: Vec<(&str, &Value)> =
+            durable.iter().map(|event| (event.name.as_str(), &event.data["step_id"])).collect();
+        let (first, tool, last, none) = (&json!(1), &json!(2), &json!(3), &Value::Null);
+        let expected = [
+            ("step_start", first),
+            ("step_end", first),
+            ("step_start", tool),
+            ("tool_call", tool),
+            ("tool_result", tool),
+            ("step_end", tool),
+            ("step_start", last),
+            ("step_end", last),
+            ("end", none),
+        ];
+        assert_eq!(happened, expected, "{model}: {events:?}");
+        let of = |name: &str| &durable.iter().find(|event| event.name == name).unwrap().data;
+
+        let (call, result) = (of("tool_call"), of("tool_result"));
+        assert!(call["tool"].as_str().unwrap().starts_with("memory."), "{model}: {call}");
+        assert!(call["inputs"].is_object(), "{model}: the grammar lets nothing else through: {call}");
+        assert_eq!((&result["call_id"], &result["tool"]), (&call["call_id"], &call["tool"]), "{model}");
+        assert!(result["output"].is_object() || result["error"].is_object(), "{model}: {result}");
+
+        let answer: String = tokens.iter().filter_map(|token| token.data["content"].as_str()).collect();
+        assert!(tokens.iter().all(|token| token.data["step_id"] == *last), "{model}: {tokens:?}");
+        let end = of("end");
+        assert_eq!((&end["status"], &end["output"]), (&json!("completed"), &json!(answer)), "{model}");
+        assert_eq!(answer, "Ok!", "{model}");
+        assert!(end["usage"]["input_tokens"].as_u64().unwrap() > 0, "{model}: {end}");
+
+        let kept =
+            server.get(&format!("/agents/{agent_id}/steps")).json()["steps"].as_array().unwrap().clone();
+        let kept: Vec<_> = kept.iter().map(|step| (&step["step_id"], &step["tool"])).collect();
+        assert_eq!(kept, [(first, none), (tool, &call["tool"]), (last, none)], "{model}");
     }
 }
