@@ -72,8 +72,8 @@ pub(crate) fn print(options: &Options, rows: &[Row], memory: &[f64]) {
             let (direct, proxy, operone) = (of(direct), of(proxy), of(operone));
             let (by_proxy, by_operone) = (proxy - direct, operone - direct);
             println!(
-                "| {name} | {direct:.0} µs | {proxy:.0} µs | {operone:.0} µs | {by_proxy:.0} µs | {by_operone:.0} µs | {:.2} |",
-                by_operone / by_proxy
+                "| {name} | {direct:.0} µs | {proxy:.0} µs | {operone:.0} µs | {by_proxy:.0} µs | {by_operone:.0} µs | {} |",
+                ratio(by_operone, by_proxy)
             );
         }
         let (proxy, operone) = (proxy.per_thousand_tokens, operone.per_thousand_tokens);
@@ -92,6 +92,15 @@ pub(crate) fn print(options: &Options, rows: &[Row], memory: &[f64]) {
     }
 }
 
+/// A dash where one of them is lost in the noise.
+fn ratio(by_operone: f64, by_proxy: f64) -> String {
+    if by_operone > 0.0 && by_proxy > 0.0 {
+        format!("{:.2}", by_operone / by_proxy)
+    } else {
+        "–".to_owned()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,5 +112,6 @@ mod tests {
         assert_eq!((of(&many).median, of(&many).p99), (100.0, 198.0));
         assert_eq!((of(&[7]).median, of(&[7]).p99), (7.0, 7.0));
         assert!(of(&[]).median.is_nan());
+        assert_eq!([ratio(3.0, 2.0), ratio(3.0, -2.0), ratio(-3.0, -2.0)], ["1.50", "–", "–"]);
     }
 }
