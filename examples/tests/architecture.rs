@@ -38,17 +38,25 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ),
     (
         "operone-examples",
-        &["operone-core", "operone-embed", "operone-memory", "operone-rag", "operone-sqlite"],
+        &[
+            "operone-core",
+            "operone-embed",
+            "operone-memory",
+            "operone-models",
+            "operone-rag",
+            "operone-sqlite",
+        ],
     ),
     ("relay-bench", &[]),
     ("xtask", &[]),
 ];
 
 /// Outside things, and who alone may use them.
-const DRIVERS: [(&str, &[&str]); 11] = [
+const DRIVERS: [(&str, &[&str]); 12] = [
     ("axum", &["operone-server", "relay-bench"]),
     ("candle-core", &["operone-embed"]),
     ("cap-std", &["operone-files"]),
+    ("genai", &["operone-models"]),
     ("reqwest", &["operone-mcp", "operone-models", "operone-web", "relay-bench"]),
     ("rmcp", &["operone-mcp"]),
     ("rusqlite", &["operone-sqlite"]),
@@ -100,6 +108,25 @@ fn crates_use_only_what_the_architecture_allows() {
         for used in dependencies[name].iter().filter(|used| ours.contains(used.as_str())) {
             // Core uses itself to run its own conformance suites.
             assert!(allowed.contains(&used.as_str()) || used == name, "{name} must not use {used}");
+        }
+    }
+}
+
+#[test]
+fn every_feature_is_tested() {
+    let metadata: Value =
+        serde_json::from_str(&cargo(&["metadata", "--format-version=1", "--no-deps", "--locked"])).unwrap();
+    let checks = std::fs::read_to_string(root().join("xtask/src/checks.rs")).unwrap();
+    for package in metadata["packages"].as_array().unwrap() {
+        let (name, features) = (package["name"].as_str().unwrap(), package["features"].as_object().unwrap());
+        let by_default = |feature: &str| {
+            let default = features.get("default").and_then(Value::as_array);
+            feature == "default" || default.is_some_and(|named| named.iter().any(|one| one == feature))
+        };
+        for feature in features.keys().filter(|feature| !by_default(feature)) {
+            let together = checks.contains(&format!("\"{name}/{feature}\""));
+            let apart = checks.contains(&format!("(\"{name}\", \"{feature}\")"));
+            assert!(together || apart, "list {name}/{feature} in xtask/src/checks.rs");
         }
     }
 }

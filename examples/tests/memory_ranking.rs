@@ -167,8 +167,10 @@ async fn the_same_log_gives_the_same_answers_on_every_store() {
         std::fs::write(GOLDEN, &lines).unwrap();
     }
     let golden = std::fs::read_to_string(GOLDEN).unwrap();
+    // Another crate of a program may make JSON keep the order of its keys.
+    let read = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
     for (found, expected) in lines.lines().zip(golden.lines()) {
-        assert_eq!(found, expected);
+        assert_eq!(read(found), read(expected));
     }
-    assert_eq!(lines.len(), golden.len());
+    assert_eq!(lines.lines().count(), golden.lines().count());
 }

@@ -51,6 +51,21 @@ mod chunk_store {
     }
 
     operone_core::chunk_store_conformance!(fresh);
+
+    /// Cells from the first vector on, of which every query looks into all.
+    #[cfg(feature = "approximate")]
+    mod in_cells {
+        use operone_core::in_process::chunk_index::Approximate;
+
+        use super::*;
+
+        async fn fresh() -> (Arc<dyn ChunkStore>, ()) {
+            let all = Approximate::new().with_from(1).with_share(1.0);
+            (Arc::new(InProcessChunkStore::default().with_approximate(Some(all))), ())
+        }
+
+        operone_core::chunk_store_conformance!(fresh);
+    }
 }
 
 mod embedding_cache {

@@ -6,13 +6,16 @@ use operone_core::agent::{AgentSpec, SubagentSpec};
 use operone_core::error::Result;
 use operone_core::in_process::ExtractiveModel;
 use operone_core::model::LanguageModel;
+use operone_core::model::layers::{ModelMetrics, Retry, Telemetry};
 use operone_models::Models;
 
 use crate::config::Config;
 
-/// Whose answers agents get.
+/// Whose answers agents get. A service is asked again after a failure that may pass, and its calls carry spans and are
+/// counted.
 #[derive(Debug)]
 pub(crate) struct ServerModels {
+    metrics: ModelMetrics,
     default: Arc<dyn LanguageModel>,
     extractive: Arc<dyn LanguageModel>,
     choices: Models,
@@ -22,12 +25,22 @@ impl ServerModels {
     /// Those of the configuration. A default model that nobody knows is an error here, not at the first run.
     pub(crate) fn new(config: &Config) -> Result<Self> {
         let extractive: Arc<dyn LanguageModel> = Arc::new(ExtractiveModel);
-        let choices = config.models.clone();
+        let metrics = ModelMetrics::default();
+        let counted = metrics.clone();
+        let choices = config.models.clone().with_layers(Arc::new(move |model| {
+            let model = Arc::new(Retry::new(model));
+            Arc::new(Telemetry::new(model).with_metrics(counted.clone()))
+        }));
         let default = match &config.model {
             Some(choice) => choices.choose(choice)?,
             None => Arc::clone(&extractive),
         };
-        Ok(Self { default, extractive, choices })
+        Ok(Self { metrics, default, extractive, choices })
+    }
+
+    /// What the calls of services took and cost.
+    pub(crate) fn metrics(&self) -> &ModelMetrics {
+        &self.metrics
     }
 
     /// The model that answers where nothing is said.

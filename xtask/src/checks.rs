@@ -26,6 +26,21 @@ const WITH_OPENAI_CLIENTS: &str = "with_openai_clients";
 /// Tests in modules of this name ask a real Postgres server.
 const WITH_POSTGRES: &str = "with_postgres";
 
+/// What the tests are built with: every feature but those of [`APART`].
+const FEATURES: [&str; 7] = [
+    "operone-core/approximate",
+    "operone-core/conformance",
+    "operone-core/schemars",
+    "operone-core/simd",
+    "operone-embed/bert",
+    "operone-server/local-models",
+    "operone-sqlite/approximate",
+];
+
+/// Packages with a feature that is tested by itself: what it depends on changes how other packages behave that are built
+/// together with it.
+const APART: [(&str, &str); 1] = [("operone-models", "genai")];
+
 pub(crate) fn run() -> Result<(), String> {
     let mut skipped = Vec::new();
     step("format", cargo(&["fmt", "--all", "--check"]))?;
@@ -35,7 +50,11 @@ pub(crate) fn run() -> Result<(), String> {
     )?;
     // The README's commands are run by a test.
     debian::ensure("curl")?;
-    step("tests", cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]))?;
+    step("tests", tests(&["--no-fail-fast"]))?;
+    for (package, feature) in APART {
+        let tests = cargo(&["test", "--package", package, "--features", feature, "--tests"]);
+        step(&format!("tests of {package} with {feature}"), tests)?;
+    }
     chaos(&chaos::Options { server_kills: 10, worker_kills: 15, seed: 1, server: None })?;
 
     if data_folder().is_dir() {
@@ -136,14 +155,20 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
+fn tests(arguments: &[&str]) -> Command {
+    let mut tests = cargo(&["test", "--workspace", "--features", &FEATURES.join(",")]);
+    tests.args(arguments);
+    tests
+}
+
 fn ignored(module: &str) -> Command {
-    cargo(&["test", "--workspace", "--all-features", "--tests", "--", "--ignored", module, "--nocapture"])
+    tests(&["--tests", "--", "--ignored", module, "--nocapture"])
 }
 
 /// The names of the tests in a module, for saying what was skipped.
 fn names(module: &str) -> Result<Vec<String>, String> {
-    let mut list = cargo(&["test", "--workspace", "--all-features", "--tests", "--quiet", "--"]);
-    list.args(["--ignored", module, "--list"]).stderr(Stdio::null());
+    let mut list = tests(&["--tests", "--quiet", "--", "--ignored", module, "--list"]);
+    list.stderr(Stdio::null());
     let output = list.output().map_err(|error| format!("the tests cannot be listed: {error}"))?;
     let listed = String::from_utf8_lossy(&output.stdout);
     Ok(listed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())

@@ -19,6 +19,11 @@ pub(crate) fn client(connect_timeout: Duration) -> Result<Client> {
         .tls_backend_preconfigured(tls()?)
         .redirect(redirect::Policy::none())
         .no_proxy()
+        // Another crate of the program may have switched these on: what is small on the wire is then large in memory.
+        .no_gzip()
+        .no_brotli()
+        .no_deflate()
+        .no_zstd()
         .connect_timeout(connect_timeout)
         .user_agent(concat!("operone/", env!("CARGO_PKG_VERSION")))
         .build()

@@ -227,10 +227,15 @@ impl Models {
         self
     }
 
-    /// Puts layers around every model that is chosen and asks a service.
+    /// Puts layers around every model that is chosen and asks a service, and around the layers that were set before.
     #[must_use]
     pub fn with_layers(mut self, layers: Layers) -> Self {
-        self.layers = Some(layers);
+        self.layers = Some(match self.layers.take() {
+            Some(within) => Arc::new(move |model| layers(within(model))),
+            None => layers,
+        });
+        // What is ready has the layers of before.
+        self.ready = Mutex::default();
         self
     }
 

@@ -1,6 +1,6 @@
 //! Commits per second of the journal, and how long the search index takes to load and to search. Run with
 //! `cargo bench -p operone-sqlite --bench figures`; the folder is `OPERONE_BENCH_DIR`, or the system's temporary one, and
-//! the number of chunks `OPERONE_BENCH_CHUNKS`, or 100,000.
+//! the number of chunks `OPERONE_BENCH_CHUNKS`, or 100,000. With `--features approximate` also what a part of the vectors finds.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -167,36 +167,73 @@ async fn chunks(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Erro
     precisions(&path, &collection, &mut random).await
 }
 
-/// What each form of the vectors takes, and how many of the ten nearest it finds.
+/// What each form of the vectors takes, and how many of the ten nearest it finds; then the same where a query looks into
+/// some of the cells only.
 async fn precisions(
     path: &std::path::Path,
     collection: &Collection,
     random: &mut Random,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    const QUERIES: usize = 100;
     let queries: Vec<Vec<f32>> = (0..QUERIES).map(|_| random.vector()).collect();
     let mut exact: Vec<Vec<ChunkKey>> = Vec::new();
     for precision in [VectorPrecision::F32, VectorPrecision::I8, VectorPrecision::Bits] {
-        let store = SqliteChunkStore::open_with(path, ChunkIndexConfig::default().with_precision(precision))?;
-        search(&store, collection, &random.vector(), None).await?;
-        let (mut times, mut found) = (Vec::new(), 0);
-        for (number, query) in queries.iter().enumerate() {
-            let begun = Instant::now();
-            let query = DenseQuery { vector: query, filter: None, limit: 10 };
-            let nearest = store.dense(collection, query).await?;
-            times.push(begun.elapsed());
-            let nearest: Vec<ChunkKey> = nearest.into_iter().map(|candidate| candidate.key).collect();
-            match exact.get(number) {
-                Some(exact) => found += exact.iter().filter(|key| nearest.contains(key)).count(),
-                None => exact.push(nearest),
-            }
-        }
-        report(&format!("{precision:?}, {} bytes a vector", precision.bytes(DIMENSION)), times);
-        if precision != VectorPrecision::F32 {
-            println!("chunks: {precision:?}: recall@10 {:.4}", found as f64 / (10 * QUERIES) as f64);
+        let config = ChunkIndexConfig::default().with_precision(precision);
+        let found = nearest(path, collection, config, &queries).await?;
+        report(&format!("{precision:?}, {} bytes a vector", precision.bytes(DIMENSION)), found.times);
+        if precision == VectorPrecision::F32 {
+            exact = found.nearest;
+        } else {
+            println!("chunks: {precision:?}: recall@10 {:.4}", recall(&exact, &found.nearest));
         }
     }
+    #[cfg(feature = "approximate")]
+    for share in [0.02, 0.05, 0.1] {
+        use operone_core::in_process::chunk_index::Approximate;
+
+        let approximate = Approximate::new().with_from(1).with_share(share);
+        let config = ChunkIndexConfig::default().with_approximate(Some(approximate));
+        let found = nearest(path, collection, config, &queries).await?;
+        report(&format!("{share} of the cells, found in {:.2} s", found.loaded.as_secs_f64()), found.times);
+        println!("chunks: {share} of the cells: recall@10 {:.4}", recall(&exact, &found.nearest));
+    }
     Ok(())
+}
+
+const QUERIES: usize = 100;
+
+/// The ten nearest of each query, and how long it took.
+struct Found {
+    loaded: Duration,
+    times: Vec<Duration>,
+    nearest: Vec<Vec<ChunkKey>>,
+}
+
+async fn nearest(
+    path: &std::path::Path,
+    collection: &Collection,
+    config: ChunkIndexConfig,
+    queries: &[Vec<f32>],
+) -> Result<Found, Box<dyn std::error::Error>> {
+    let begun = Instant::now();
+    let store = SqliteChunkStore::open_with(path, config)?;
+    let first = queries.first().ok_or("no query")?;
+    search(&store, collection, first, None).await?;
+    let loaded = begun.elapsed();
+    let (mut times, mut nearest) = (Vec::new(), Vec::new());
+    for query in queries {
+        let begun = Instant::now();
+        let found = store.dense(collection, DenseQuery { vector: query, filter: None, limit: 10 }).await?;
+        times.push(begun.elapsed());
+        nearest.push(found.into_iter().map(|candidate| candidate.key).collect());
+    }
+    Ok(Found { loaded, times, nearest })
+}
+
+fn recall(exact: &[Vec<ChunkKey>], found: &[Vec<ChunkKey>]) -> f64 {
+    let of_one = |(exact, found): (&Vec<ChunkKey>, &Vec<ChunkKey>)| {
+        exact.iter().filter(|key| found.contains(key)).count()
+    };
+    exact.iter().zip(found).map(of_one).sum::<usize>() as f64 / (10 * QUERIES) as f64
 }
 
 /// What a query by words and vectors asks of the store: candidates three times, their missing scores, and five texts.

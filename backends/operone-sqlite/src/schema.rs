@@ -12,6 +12,8 @@ use crate::error::Failure;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The log file is cut to this size, in bytes, when it begins anew.
 const LOG_SIZE_LIMIT: u32 = 64 * 1024 * 1024;
+/// So much of a file is read where the operating system keeps it, without a copy. SQLite takes at most two gigabytes.
+const MAPPED: i64 = 1 << 40;
 
 /// The kind of a database file.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +56,7 @@ impl Schema {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.pragma_update(None, "query_only", true)?;
+        connection.pragma_update(None, "mmap_size", MAPPED)?;
         Ok(connection)
     }
 

@@ -43,6 +43,24 @@ mod chunk_store {
     }
 
     operone_core::chunk_store_conformance!(fresh);
+
+    /// Cells from the first vector on, of which every query looks into all.
+    #[cfg(feature = "approximate")]
+    mod in_cells {
+        use operone_core::in_process::chunk_index::Approximate;
+        use operone_sqlite::ChunkIndexConfig;
+
+        use super::*;
+
+        async fn fresh() -> (Arc<dyn ChunkStore>, tempfile::TempDir) {
+            let folder = tempfile::tempdir().unwrap();
+            let all = Approximate::new().with_from(1).with_share(1.0);
+            let config = ChunkIndexConfig::default().with_approximate(Some(all));
+            (Arc::new(SqliteChunkStore::open_with(folder.path().join("chunks.db"), config).unwrap()), folder)
+        }
+
+        operone_core::chunk_store_conformance!(fresh);
+    }
 }
 
 mod embedding_cache {

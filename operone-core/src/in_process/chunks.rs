@@ -22,6 +22,8 @@ use crate::id::{DocId, TenantId, WorkId};
 /// compared.
 #[derive(Clone, Debug, Default)]
 pub struct InProcessChunkStore {
+    #[cfg(feature = "approximate")]
+    approximate: Option<super::chunk_index::Approximate>,
     // Never held across an await: each call is one step under the lock, which makes it atomic.
     collections: Arc<RwLock<HashMap<Collection, Stored>>>,
 }
@@ -70,6 +72,22 @@ fn generation_changed() -> Error {
 }
 
 impl InProcessChunkStore {
+    /// Sets when and how a dense query compares not all vectors, for collections that are made from now on.
+    #[cfg(feature = "approximate")]
+    #[must_use]
+    pub fn with_approximate(mut self, approximate: Option<super::chunk_index::Approximate>) -> Self {
+        self.approximate = approximate;
+        self
+    }
+
+    /// Nothing, for a collection that is made.
+    fn empty(&self) -> Stored {
+        let stored = Stored::default();
+        #[cfg(feature = "approximate")]
+        let stored = Stored { index: ChunkIndex::default().with_approximate(self.approximate), ..stored };
+        stored
+    }
+
     fn read<T>(&self, collection: &Collection, read: impl FnOnce(&Stored) -> T) -> T {
         let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
         match collections.get(collection) {
@@ -91,7 +109,7 @@ impl ChunkStore for InProcessChunkStore {
         let mut collections = self.collections.write().unwrap_or_else(PoisonError::into_inner);
         let current = collections.get(collection).and_then(|stored| stored.space.as_ref());
         let space = VectorSpace::admit(current, &document)?;
-        let stored = collections.entry(collection.clone()).or_default();
+        let stored = collections.entry(collection.clone()).or_insert_with(|| self.empty());
         stored.space = Some(space);
         let terms = counted.terms.iter().map(|(term, count)| (stored.terms.number(term), count)).collect();
         stored.generation.0 += 1;

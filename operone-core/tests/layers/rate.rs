@@ -31,6 +31,24 @@ async fn requests_go_out_at_a_steady_pace_and_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_who_comes_later_is_served_before() {
+    let (model, served) = (RateLimit::new(says(), 1, SECOND), std::sync::Mutex::new(Vec::new()));
+    text(&model).await.unwrap();
+    let late = async {
+        // Comes just when the one who waits may go, and is polled first.
+        tokio::time::sleep(SECOND).await;
+        text(&model).await.unwrap();
+        served.lock().unwrap().push("late");
+    };
+    let early = async {
+        text(&model).await.unwrap();
+        served.lock().unwrap().push("early");
+    };
+    join(late, early).await;
+    assert_eq!(*served.lock().unwrap(), ["early", "late"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_burst_goes_at_once() {
     let model = RateLimit::new(says(), 2, SECOND).with_burst(3);
     assert_eq!(times(&model, 6).await, [0.0, 0.0, 0.0, 0.5, 1.0, 1.5]);

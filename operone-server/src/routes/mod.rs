@@ -90,6 +90,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/healthz", get(operations::health))
         .route("/readyz", get(operations::ready))
         .route("/info", get(operations::info))
+        .route("/metrics", get(operations::metrics))
         .layer(DefaultBodyLimit::max(limits::BODY))
         .layer(RequestBodyLimitLayer::new(limits::BODY));
     let uploads = Router::new()

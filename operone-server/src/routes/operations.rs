@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::IntoResponse;
 use operone_core::chunk::Collection;
 use serde_json::{Map, Value, json};
 
@@ -30,6 +31,12 @@ pub(super) async fn ready(State(parts): State<Parts>, Tenant(tenant): Tenant) ->
     let (status, word) =
         if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
     (status, Json(json!({"status": word, "checks": checks})))
+}
+
+/// What the calls of models took and cost, in the text format of Prometheus.
+pub(super) async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {
+    let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, format)], parts.capabilities.models().metrics().to_prometheus())
 }
 
 pub(super) async fn info(State(parts): State<Parts>, Tenant(tenant): Tenant) -> ApiResult<Json<Value>> {

@@ -300,6 +300,14 @@ fn an_agent_chooses_its_model() {
     );
     assert!(ended["usage"]["cost_micros"].as_u64().unwrap() > 0, "it was asked at its price: {ended}");
 
+    let metrics = server.get("/metrics");
+    assert!(metrics.header("content-type").starts_with("text/plain; version=0.0.4"));
+    let text = String::from_utf8(metrics.body.clone()).unwrap();
+    let counted = text.lines().any(|line| {
+        line.starts_with("gen_ai_client_operation_duration_seconds_count{") && line.contains("\"extractive\"")
+    });
+    assert!(counted, "{}", text);
+
     let refused = |more: Value| {
         let mut body = json!({"goal": "g", "capabilities": ["ai"]});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

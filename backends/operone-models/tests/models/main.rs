@@ -6,6 +6,8 @@ mod anthropic;
 mod captures;
 mod embeddings;
 mod fake;
+#[cfg(feature = "genai")]
+mod genai;
 mod hostile;
 mod openai;
 

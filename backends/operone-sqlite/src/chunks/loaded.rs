@@ -350,6 +350,8 @@ fn load(
             (index, unsaved)
         }
     };
+    #[cfg(feature = "approximate")]
+    let index = index.with_approximate(config.approximate);
     let (generation, number) = (found.generation, found.number);
     Ok(Some(Loaded { generation, number, index, unsaved, changed: Instant::now() }))
 }

@@ -1,6 +1,7 @@
 //! The promises of [`ChunkStore`].
 
 mod collections;
+mod filters;
 
 use std::sync::Arc;
 
@@ -12,13 +13,13 @@ use crate::chunk::{
 };
 use crate::clock::Timestamp;
 use crate::error::ErrorKind;
-use crate::filter::{DateRange, Filter};
 use crate::id::{DocId, TenantId, WorkId};
 use crate::text::Bm25;
 use collections::{
     an_exchange_that_comes_too_late_changes_nothing, collections_are_listed_by_tenant_with_what_they_hold,
     readers_never_see_half_an_exchange, two_collections_are_exchanged_in_one_step,
 };
+use filters::{filters_apply_before_the_cut, filters_hold_as_the_truth_table_says};
 
 cases! {
     dyn ChunkStore, chunk_store_conformance, chunk_store:
@@ -40,6 +41,7 @@ cases! {
     scores_do_not_depend_on_what_was_there_before
     equal_scores_are_ordered_by_document_and_ordinal
     filters_apply_before_the_cut
+    filters_hold_as_the_truth_table_says
     completed_scores_are_those_of_the_queries
     collections_and_tenants_are_apart
     collections_are_listed_by_tenant_with_what_they_hold
@@ -452,40 +454,6 @@ async fn equal_scores_are_ordered_by_document_and_ordinal(store: Arc<dyn ChunkSt
     }
     let first: Vec<ChunkKey> = ["a", "b", "c", "d"].map(|name| key(name, 0)).into();
     assert_eq!(keys(&lexical(&*store, "tide", Level::Document).await), first);
-}
-
-/// A filter takes documents out before the cut and leaves the scores as they are.
-async fn filters_apply_before_the_cut(store: Arc<dyn ChunkStore>) {
-    for number in 0..40_u8 {
-        let nearness = f32::from(number) / 40.0;
-        let vector = [nearness, (1.0 - nearness * nearness).sqrt(), 0.0];
-        let text = format!("tide {}", "filler ".repeat(40 - usize::from(number)));
-        let mut document = with_vectors(&format!("d{number:02}"), &[(text.as_str(), Some(vector))]);
-        let year = 2000 + i64::from(number);
-        document.document.metadata = [("year".to_owned(), year.into())].into();
-        document.document.date = (number % 2 == 0).then(|| Timestamp::from_millis(i64::from(number)));
-        put(&*store, [document]).await;
-    }
-    let old: Filter = serde_json::from_str(r#"{"lt": {"year": 2003}}"#).unwrap();
-    let dated =
-        Filter::DateRange(DateRange { first: Timestamp::from_millis(1), last: Timestamp::from_millis(4) });
-    let none = Filter::eq("year", 1);
-    for (filter, passing) in
-        [(&old, vec!["d02", "d01", "d00"]), (&dated, vec!["d04", "d02"]), (&none, vec![])]
-    {
-        for limit in [1, 2, 10] {
-            let expected: Vec<_> = passing.iter().take(limit).map(|name| key(name, 0)).collect();
-            let query = DenseQuery { vector: &[1.0, 0.0, 0.0], filter: Some(filter), limit };
-            assert_eq!(keys(&store.dense(&collection(), query).await.unwrap()), expected);
-            for level in [Level::Chunk, Level::Document] {
-                let query = LexicalQuery { terms: &words("tide"), level, filter: Some(filter), limit };
-                let found = store.lexical(&collection(), query).await.unwrap();
-                assert_eq!(keys(&found), expected);
-                let all = lexical(&*store, "tide", level).await;
-                assert!(found.iter().all(|candidate| all.contains(candidate)), "a filter changed a score");
-            }
-        }
-    }
 }
 
 /// Completed scores are those that the queries give, zero for chunks without the terms, `None` where there is

@@ -129,11 +129,6 @@ pub(super) fn for_each(head: Head, mut body: &[u8], mut found: impl FnMut(Postin
     }
 }
 
-/// How many postings a list has.
-pub(super) fn count(bytes: &[u8]) -> usize {
-    blocks(bytes).map(|(head, _)| usize::from(head.postings)).sum()
-}
-
 /// Seven bits to a byte, the lowest first; the high bit says that more follow.
 fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
@@ -181,7 +176,8 @@ mod tests {
             open = push(&mut bytes, open, *posting, posting.text % 70_000);
         }
         assert_eq!(decoded(&bytes), postings);
-        assert_eq!(count(&bytes), postings.len());
+        let counted: usize = blocks(&bytes).map(|(head, _)| usize::from(head.postings)).sum();
+        assert_eq!(counted, postings.len());
         for ((head, _), postings) in blocks(&bytes).zip(postings.chunks(128)) {
             let (most, shortest) = head.bounds();
             assert_eq!(head.last, postings.last().unwrap().text);

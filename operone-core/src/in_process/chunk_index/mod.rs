@@ -5,6 +5,8 @@
 //! order documents came and went.
 
 mod blocks;
+#[cfg(feature = "approximate")]
+mod cells;
 mod document;
 mod kernels;
 mod postings;
@@ -25,6 +27,8 @@ use crate::filter::Filter;
 use crate::id::DocId;
 use crate::metadata::Metadata;
 
+#[cfg(feature = "approximate")]
+pub use cells::Approximate;
 pub use document::{CountedDocument, IndexedChunk, IndexedDocument, TermCounts};
 pub use source::{IndexSource, VectorPlace};
 pub use space::VectorSpace;
@@ -54,6 +58,14 @@ pub struct ChunkIndex {
     vectors: Vectors,
     by_chunk: Postings,
     by_document: Postings,
+    #[cfg(feature = "approximate")]
+    approximate: Option<Approximate>,
+    /// Once there are vectors enough.
+    #[cfg(feature = "approximate")]
+    cells: Option<cells::Cells>,
+    /// How many rows there were when cells were looked for last.
+    #[cfg(feature = "approximate")]
+    looked_at: usize,
 }
 
 #[derive(Debug)]
@@ -83,7 +95,32 @@ impl ChunkIndex {
             vectors: Vectors::new(precision),
             by_chunk: Postings::default(),
             by_document: Postings::default(),
+            #[cfg(feature = "approximate")]
+            approximate: None,
+            #[cfg(feature = "approximate")]
+            cells: None,
+            #[cfg(feature = "approximate")]
+            looked_at: 0,
         }
+    }
+
+    /// Sets when and how a dense query compares not all vectors. Where there are vectors enough, cells are found now: in
+    /// seconds for a million.
+    ///
+    /// What is found then depends on what was there when the cells were found, and so on the order in which documents
+    /// came and went. Lexical queries and the scores of what is found are exact all the same.
+    #[cfg(feature = "approximate")]
+    #[must_use]
+    pub fn with_approximate(mut self, approximate: Option<Approximate>) -> Self {
+        self.approximate = approximate;
+        self.find_cells();
+        self
+    }
+
+    #[cfg(feature = "approximate")]
+    fn find_cells(&mut self) {
+        self.looked_at = self.vectors.rows();
+        self.cells = self.approximate.and_then(|wanted| cells::Cells::of(&self.vectors, wanted));
     }
 
     /// Makes room for so many chunks with vectors of this dimension, so that a large load allocates once.
@@ -117,7 +154,12 @@ impl ChunkIndex {
     pub fn memory(&self) -> usize {
         // A guess for what a document's metadata takes beside its place.
         const PER_DOCUMENT: usize = 300;
-        self.vectors.memory()
+        #[cfg(feature = "approximate")]
+        let cells = self.cells.as_ref().map_or(0, cells::Cells::memory);
+        #[cfg(not(feature = "approximate"))]
+        let cells = 0;
+        cells
+            + self.vectors.memory()
             + self.by_chunk.memory()
             + self.by_document.memory()
             + 4 * self.chunks.capacity()
@@ -145,6 +187,8 @@ impl ChunkIndex {
             self.by_chunk.insert(row, chunk.terms.iter().filter_map(numbered));
             if let Some(vector) = &chunk.vector {
                 self.vectors.set(row, vector);
+                #[cfg(feature = "approximate")]
+                self.put_in_cell(row, vector);
             }
         }
         self.by_id.insert(document.id.clone(), slot);
@@ -163,7 +207,13 @@ impl ChunkIndex {
     pub fn remove(&mut self, id: &DocId) -> bool {
         let removed = self.take_out(id);
         if self.by_id.is_empty() {
+            #[cfg(feature = "approximate")]
+            let approximate = self.approximate;
             *self = Self::new(self.vectors.precision());
+            #[cfg(feature = "approximate")]
+            {
+                self.approximate = approximate;
+            }
         }
         self.tidy();
         removed
@@ -268,6 +318,21 @@ impl ChunkIndex {
         Ok(cosines)
     }
 
+    /// Finds cells where there were too few vectors until now, or where so many came that others are better.
+    #[cfg(feature = "approximate")]
+    fn put_in_cell(&mut self, row: u32, vector: &[f32]) {
+        let outgrown = match &mut self.cells {
+            Some(cells) => cells.insert(row, vector),
+            // Some rows may have no vector: what was not enough is looked at again when there is a quarter more.
+            None => self.approximate.is_some_and(|wanted| {
+                self.vectors.rows() >= wanted.from.max(self.looked_at + self.looked_at / 4 + 1)
+            }),
+        };
+        if outgrown {
+            self.find_cells();
+        }
+    }
+
     fn take_out(&mut self, id: &DocId) -> bool {
         let Some(slot) = self.by_id.remove(id) else { return false };
         let Some(entry) = self.documents.get_mut(slot as usize).and_then(Option::take) else { return false };
@@ -298,6 +363,10 @@ impl ChunkIndex {
         self.by_document.renumber(&slots);
         self.by_chunk.renumber(&rows);
         self.vectors.renumber(&rows);
+        #[cfg(feature = "approximate")]
+        if let Some(cells) = &mut self.cells {
+            cells.renumber(&rows);
+        }
         self.documents.retain(Option::is_some);
         self.removed_chunks = 0;
         self.number_rows();

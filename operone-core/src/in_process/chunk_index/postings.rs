@@ -23,9 +23,60 @@ pub(super) struct Postings {
     pub(super) total_length: u64,
     /// How many removed texts had terms.
     pub(super) removed: usize,
-    /// By term: how many of its postings are of removed texts; for the terms of which somebody asked since the last
-    /// removal. Held for single look-ups only.
-    removed_of: Mutex<HashMap<u32, usize>>,
+    /// For the terms of which somebody asked since the last change. Held for single look-ups only.
+    known: Mutex<HashMap<u32, Known>>,
+    /// What earlier queries summed in, all zeros again. Held to take one out or to put one in.
+    spare: Mutex<Vec<Accumulators>>,
+}
+
+/// What is known of a term's list.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// In how many texts the term occurs.
+    containing: usize,
+    /// The most that its postings add, but for the term's weight.
+    highest: f32,
+}
+
+/// Of so many terms at most something is known.
+const MOST_KNOWN: usize = 1 << 16;
+
+/// The most accumulators that are kept, of four bytes a text each.
+const SPARE: usize = 2;
+
+/// Scores by text, with the texts that have one.
+#[derive(Debug, Default)]
+struct Accumulators {
+    scores: Vec<f32>,
+    touched: Vec<u32>,
+}
+
+impl Accumulators {
+    /// The score of the last of the `limit` best of those that are accepted; zero where there are fewer.
+    fn least_of_best(&self, limit: usize, accept: &mut impl FnMut(u32) -> bool) -> f32 {
+        let mut best = LeastOfBest::new(limit);
+        for text in &self.touched {
+            let score = self.scores.get(*text as usize).copied().unwrap_or(0.0);
+            if best.may_take(score) && accept(*text) {
+                best.take(score);
+            }
+        }
+        best.least()
+    }
+
+    /// The texts that are kept with their scores, in the order of their numbers; all is zero afterwards.
+    fn take(&mut self, mut keep: impl FnMut(u32, f32) -> bool) -> Vec<(u32, f32)> {
+        let mut taken = Vec::new();
+        for text in self.touched.drain(..) {
+            let score = self.scores.get_mut(text as usize).map_or(0.0, std::mem::take);
+            if keep(text, score) {
+                taken.push((text, score));
+            }
+        }
+        // It came in rising runs, one a list, which a stable sort merges.
+        taken.sort_by_key(|(text, _)| *text);
+        taken
+    }
 }
 
 /// What came to a list since it was packed.
@@ -49,13 +100,13 @@ struct Weighted {
     weight: f32,
     /// The most that it can add to a text's score.
     bound: f32,
-    postings: usize,
 }
 
 impl Postings {
     /// Adds a text behind all others, with its distinct terms and their counts.
     pub(super) fn insert(&mut self, text: u32, terms: impl Iterator<Item = (u32, u32)> + Clone) {
         let counted = terms.filter(|(_, count)| *count > 0);
+        self.changed();
         let length = counted.clone().fold(0_u32, |length, (_, count)| length.saturating_add(count));
         for (term, count) in counted {
             self.push(term, Posting { text, count }, length);
@@ -75,14 +126,17 @@ impl Postings {
         let Some(length) = self.lengths.get_mut(text as usize) else { return };
         self.total_length -= u64::from(*length);
         self.texts -= 1;
-        if std::mem::take(length) > 0 {
-            self.removed += 1;
-            self.removed_of.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
-        }
+        self.removed += usize::from(std::mem::take(length) > 0);
+        self.changed();
     }
 
     /// About the best texts for these terms: at least the `limit` best of those that are accepted, in the order of
     /// their numbers, with their scores.
+    ///
+    /// Lists are read whole, those that can add most first, until what is in none of them cannot come among the best
+    /// any more. From then on the long lists of common terms are only looked into for the texts that still can, which
+    /// become fewer with each list (the MaxScore of Turtle and Flood, 1995, a term at a time; the blocks are bounded as
+    /// by Ding and Suel, 2011).
     pub(super) fn best(
         &self,
         terms: &[QueryTerm],
@@ -94,38 +148,93 @@ impl Postings {
         }
         let mean = self.mean_length();
         let mut weighted: Vec<Weighted> = terms.iter().map(|term| self.weighted(*term, mean)).collect();
-        // The terms that can add most come first, so that the long lists of common ones need not be read.
         weighted.sort_by(|one, other| other.bound.total_cmp(&one.bound));
-        let mut left: f32 = weighted.iter().map(|term| term.bound).sum();
-        let mut postings_left: usize = weighted.iter().map(|term| term.postings).sum();
-        // The zeros come from the system as they are touched: only texts with one of the terms cost anything.
-        let mut scores = vec![0.0_f32; self.lengths.len()];
-        let mut touched = Vec::new();
+        // By term: the most that it and all behind it can add.
+        let sums = weighted.iter().rev().scan(0.0_f32, |sum, term| {
+            *sum += term.bound;
+            Some(*sum)
+        });
+        let mut left: Vec<f32> = sums.collect();
+        left.reverse();
+        let mut accumulators = self.accumulators();
         let mut least = 0.0;
-        for term in &weighted {
-            if touched.len() >= limit && postings_left > touched.len() {
-                least = least_of_best(&touched, &scores, limit, &mut accept);
-                // What is in none of the lists so far cannot come among the best any more.
+        let mut read = 0;
+        for (term, left) in weighted.iter().zip(&left) {
+            if accumulators.touched.len() >= limit {
+                least = accumulators.least_of_best(limit, &mut accept);
                 if least > left * SLACK {
                     break;
                 }
             }
-            self.add(term, mean, &mut scores, &mut touched);
-            (left, postings_left) = ((left - term.bound).max(0.0), postings_left - term.postings);
-            if postings_left == 0 {
-                left = 0.0;
-            }
+            self.add(term, mean, &mut accumulators);
+            read += 1;
         }
-        if postings_left == 0 {
-            least = least_of_best(&touched, &scores, limit, &mut accept);
+        if read == weighted.len() {
+            least = accumulators.least_of_best(limit, &mut accept);
         }
-        let mut best = touched;
-        best.retain(|text| {
-            (scores.get(*text as usize).copied().unwrap_or(0.0) + left) * SLACK >= least && accept(*text)
+        let mut candidates = accumulators.take(|text, score| {
+            (score + left.get(read).copied().unwrap_or(0.0)) * SLACK >= least && accept(text)
         });
-        best.sort_unstable();
+        self.give_back(accumulators);
+        for (place, term) in weighted.iter().enumerate().skip(read) {
+            let behind = left.get(place + 1).copied().unwrap_or(0.0);
+            self.refine(term, mean, &mut candidates, |bound| (bound + behind) * SLACK >= least);
+            least = least.max(least_of(&candidates, limit));
+            candidates.retain(|(_, score)| (score + behind) * SLACK >= least);
+        }
+        let best: Vec<u32> = candidates.into_iter().map(|(text, _)| text).collect();
         let scores = self.scores(terms, &best);
         best.into_iter().zip(scores).collect()
+    }
+
+    /// Adds what a term's list says of the candidates, which are in the order of their numbers. A block of which no
+    /// candidate can reach what `suffices` is not read, and its candidates keep their scores.
+    fn refine(
+        &self,
+        term: &Weighted,
+        mean: f32,
+        candidates: &mut [(u32, f32)],
+        suffices: impl Fn(f32) -> bool,
+    ) {
+        let mut rest = candidates;
+        for (head, body) in self.list(term.term.term) {
+            match rest.first() {
+                None => return,
+                Some((text, _)) if *text > head.last => continue,
+                Some(_) => {}
+            }
+            let within = rest.partition_point(|(text, _)| *text <= head.last);
+            let (wanted, behind) = rest.split_at_mut(within);
+            rest = behind;
+            let (count, length) = head.bounds();
+            let bound = term.weight * Bm25::default().term_weight(count, length, mean);
+            if !wanted.iter().any(|(_, score)| suffices(score + bound)) {
+                continue;
+            }
+            let mut wanted = wanted.iter_mut().peekable();
+            blocks::for_each(head, body, |posting| {
+                while wanted.next_if(|(text, _)| *text < posting.text).is_some() {}
+                if let Some((_, score)) = wanted.next_if(|(text, _)| *text == posting.text) {
+                    *score += term.weight * self.part(posting, mean);
+                }
+            });
+        }
+    }
+
+    /// Zeros for all texts.
+    fn accumulators(&self) -> Accumulators {
+        let kept = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut accumulators = kept.unwrap_or_default();
+        accumulators.scores.resize(self.lengths.len(), 0.0);
+        accumulators
+    }
+
+    /// Keeps the memory for the next query: to ask the system for it anew costs more than many a query.
+    fn give_back(&self, accumulators: Accumulators) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE {
+            spare.push(accumulators);
+        }
     }
 
     /// The scores of texts, given in the order of their numbers; zero where one holds none of the terms. Each sum is
@@ -219,7 +328,7 @@ impl Postings {
         self.packed.capacity()
             + 8 * (self.ends.capacity() + self.added.capacity())
             + self.added.iter().flatten().map(|one| added(one)).sum::<usize>()
-            + 4 * self.lengths.capacity()
+            + 4 * (1 + SPARE) * self.lengths.capacity()
     }
 
     fn push(&mut self, term: u32, posting: Posting, length: u32) {
@@ -232,7 +341,8 @@ impl Postings {
         added.open = blocks::push(&mut added.bytes, added.open, posting, length);
     }
 
-    fn add(&self, term: &Weighted, mean: f32, scores: &mut [f32], touched: &mut Vec<u32>) {
+    fn add(&self, term: &Weighted, mean: f32, accumulators: &mut Accumulators) {
+        let Accumulators { scores, touched } = accumulators;
         for (head, body) in self.list(term.term.term) {
             blocks::for_each(head, body, |posting| {
                 let Some(score) = scores.get_mut(posting.text as usize) else { return };
@@ -245,39 +355,49 @@ impl Postings {
         }
     }
 
+    fn changed(&mut self) {
+        self.known.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn weighted(&self, term: QueryTerm, mean: f32) -> Weighted {
         let weight = self.weight(&term);
-        let (mut highest, mut postings) = (0.0_f32, 0);
-        for (head, _) in self.list(term.term) {
-            let (count, length) = head.bounds();
-            highest = highest.max(Bm25::default().term_weight(count, length, mean));
-            postings += usize::from(head.postings);
-        }
-        Weighted { term, weight, bound: weight * highest, postings }
+        Weighted { term, weight, bound: weight * self.known(term.term, mean).highest }
     }
 
     fn weight(&self, term: &QueryTerm) -> f32 {
-        let told = Bm25::inverse_document_frequency(self.texts, self.containing(term.term));
+        let containing = self.known(term.term, self.mean_length()).containing;
+        let told = Bm25::inverse_document_frequency(self.texts, containing);
         // Among very many texts that nearly all hold the term, the logarithm rounds to zero.
         term.times * told.max(f32::MIN_POSITIVE)
     }
 
-    /// In how many texts the term occurs.
-    fn containing(&self, term: u32) -> usize {
-        let all: usize = self.pieces(term).into_iter().map(blocks::count).sum();
-        if self.removed == 0 {
-            return all;
+    fn known(&self, term: u32, mean: f32) -> Known {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known().get(&term) {
+            return *known;
         }
-        let known = || self.removed_of.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(removed) = known().get(&term).copied() {
-            return all - removed.min(all);
+        let found = self.look_up(term, mean);
+        let mut known = known();
+        if known.len() >= MOST_KNOWN {
+            known.clear();
         }
-        let mut removed = 0;
+        known.insert(term, found);
+        found
+    }
+
+    fn look_up(&self, term: u32, mean: f32) -> Known {
+        let mut found = Known { containing: 0, highest: 0.0 };
         for (head, body) in self.list(term) {
-            blocks::for_each(head, body, |posting| removed += usize::from(self.length(posting.text) == 0));
+            let (count, length) = head.bounds();
+            found.highest = found.highest.max(Bm25::default().term_weight(count, length, mean));
+            found.containing += usize::from(head.postings);
+            if self.removed > 0 {
+                blocks::for_each(head, body, |posting| {
+                    found.containing -= usize::from(self.length(posting.text) == 0);
+                });
+            }
         }
-        known().insert(term, removed);
-        all - removed
+        found
     }
 
     /// What a posting adds, but for its term's weight; zero where the text was removed.
@@ -306,24 +426,46 @@ impl Postings {
 const SLACK: f32 = 1.0001;
 
 /// The score of the last of the `limit` best; zero where there are fewer.
-fn least_of_best(touched: &[u32], scores: &[f32], limit: usize, accept: &mut impl FnMut(u32) -> bool) -> f32 {
-    // Scores are positive, and then their bits have the order of the numbers.
-    let mut best: BinaryHeap<std::cmp::Reverse<u32>> = BinaryHeap::new();
-    let mut least = 0;
-    for text in touched {
-        let score = scores.get(*text as usize).copied().unwrap_or(0.0).to_bits();
-        if score <= least || !accept(*text) {
-            continue;
-        }
-        if best.len() == limit {
-            best.pop();
-        }
-        best.push(std::cmp::Reverse(score));
-        if best.len() == limit {
-            least = best.peek().map_or(0, |least| least.0);
+fn least_of(candidates: &[(u32, f32)], limit: usize) -> f32 {
+    let mut best = LeastOfBest::new(limit);
+    for (_, score) in candidates {
+        if best.may_take(*score) {
+            best.take(*score);
         }
     }
-    f32::from_bits(least)
+    best.least()
+}
+
+/// Keeps the `limit` best of many scores, none of which is negative.
+struct LeastOfBest {
+    limit: usize,
+    /// The bits of the scores, which have the order of the numbers.
+    best: BinaryHeap<std::cmp::Reverse<u32>>,
+    least: u32,
+}
+
+impl LeastOfBest {
+    fn new(limit: usize) -> Self {
+        Self { limit, best: BinaryHeap::new(), least: 0 }
+    }
+
+    fn may_take(&self, score: f32) -> bool {
+        score.to_bits() > self.least
+    }
+
+    fn take(&mut self, score: f32) {
+        if self.best.len() == self.limit {
+            self.best.pop();
+        }
+        self.best.push(std::cmp::Reverse(score.to_bits()));
+        if self.best.len() == self.limit {
+            self.least = self.best.peek().map_or(0, |least| least.0);
+        }
+    }
+
+    fn least(&self) -> f32 {
+        f32::from_bits(self.least)
+    }
 }
 
 #[cfg(test)]

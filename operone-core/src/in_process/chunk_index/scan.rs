@@ -20,6 +20,10 @@ pub(super) fn nearest<'a>(index: &'a ChunkIndex, query: &DenseQuery<'_>, limit: 
         return Vec::new();
     }
     let prepared = index.vectors.prepare(query.vector);
+    #[cfg(feature = "approximate")]
+    if let Some(cells) = &index.cells {
+        return within_cells(index, cells, query, &prepared, limit);
+    }
     let part = |begin: usize, end: usize| part(index, query, &prepared, limit, begin, end);
     let bytes = rows * index.vectors.precision().bytes(query.vector.len());
     let threads = (bytes / BYTES_PER_THREAD).clamp(1, processors().min(MOST_THREADS));
@@ -65,6 +69,40 @@ fn part<'a>(
         });
     });
     top
+}
+
+/// The chunks of the nearest cells that come nearest: of as many cells as are looked into at least, and of more until
+/// enough was found.
+#[cfg(feature = "approximate")]
+fn within_cells<'a>(
+    index: &'a ChunkIndex,
+    cells: &super::cells::Cells,
+    query: &DenseQuery<'_>,
+    prepared: &Prepared,
+    limit: usize,
+) -> Vec<Ranked<'a>> {
+    let mut top = Top::new(limit);
+    let mut accepted = Accepted::new(index, query.filter);
+    let whole = index.vectors.precision() == VectorPrecision::F32;
+    let (cells, least) = cells.by_distance(query.vector);
+    let mut found = 0;
+    for (place, rows) in cells.into_iter().enumerate() {
+        if place >= least && found >= limit {
+            break;
+        }
+        index.vectors.scan_rows(prepared, rows, |row, score| {
+            let score = if whole { vectors::within(score) } else { score };
+            top.offer(score, row, || {
+                let document = index.chunks.get(row as usize)?;
+                if !accepted.holds(*document) {
+                    return None;
+                }
+                found += 1;
+                index.key(row)
+            });
+        });
+    }
+    top.into_ranked()
 }
 
 /// How many processors this process may use, asked for once.

@@ -62,6 +62,43 @@ pub(super) enum Codes {
     Bits(Vec<u64>),
 }
 
+#[cfg(feature = "approximate")]
+impl Codes {
+    /// None of the same type.
+    fn none(&self) -> Self {
+        match self {
+            Self::F32(_) => Self::F32(Vec::new()),
+            Self::I8(_) => Self::I8(Vec::new()),
+            Self::Bits(_) => Self::Bits(Vec::new()),
+        }
+    }
+
+    fn clear(&mut self) {
+        match self {
+            Self::F32(numbers) => numbers.clear(),
+            Self::I8(codes) => codes.clear(),
+            Self::Bits(bits) => bits.clear(),
+        }
+    }
+
+    /// Adds a row of others of the same type, or zeros where it is not there; tells whether it is.
+    fn extend_from(&mut self, others: &Self, place: std::ops::Range<usize>, width: usize) -> bool {
+        fn extend<T: Copy + Default>(to: &mut Vec<T>, from: Option<&[T]>, width: usize) -> bool {
+            match from {
+                Some(row) => to.extend_from_slice(row),
+                None => to.resize(to.len() + width, T::default()),
+            }
+            from.is_some()
+        }
+        match (self, others) {
+            (Self::F32(to), Self::F32(from)) => extend(to, from.get(place), width),
+            (Self::I8(to), Self::I8(from)) => extend(to, from.get(place), width),
+            (Self::Bits(to), Self::Bits(from)) => extend(to, from.get(place), width),
+            _ => false,
+        }
+    }
+}
+
 /// A query in the form in which the codes are compared with it.
 #[derive(Debug)]
 pub(super) enum Prepared {
@@ -156,6 +193,51 @@ impl Vectors {
             Codes::F32(_) => Prepared::F32(query.to_vec()),
             Codes::I8(_) => prepare_i8(query),
             Codes::Bits(_) => prepare_bits(query),
+        }
+    }
+
+    /// About the vector of a row, at length one but for rounding.
+    #[cfg(feature = "approximate")]
+    pub(super) fn unpacked(&self, row: u32, dimension: usize) -> Vec<f32> {
+        let (row, width) = (row as usize, self.width(dimension));
+        let place = row * width..(row + 1) * width;
+        let scale = self.scales.get(row).copied().unwrap_or(0.0);
+        match &self.codes {
+            Codes::F32(numbers) => numbers.get(place).unwrap_or_default().to_vec(),
+            Codes::I8(codes) => codes
+                .get(place)
+                .unwrap_or_default()
+                .iter()
+                .map(|code| f32::from(*code as i8) * scale)
+                .collect(),
+            Codes::Bits(bits) => {
+                let bits = bits.get(place).unwrap_or_default();
+                let sign =
+                    |place: usize| bits.get(place / 64).is_some_and(|word| word >> (place % 64) & 1 == 1);
+                (0..dimension).map(|place| if sign(place) { scale } else { -scale }).collect()
+            }
+        }
+    }
+
+    /// As [`Vectors::scan`], for rows that lie anywhere.
+    #[cfg(feature = "approximate")]
+    pub(super) fn scan_rows(&self, query: &Prepared, rows: &[u32], mut found: impl FnMut(u32, f32)) {
+        let width = self.width(self.dimension.unwrap_or(0));
+        let mut gathered = Self { dimension: self.dimension, codes: self.codes.none(), scales: Vec::new() };
+        for rows in rows.chunks(64) {
+            gathered.scales.clear();
+            gathered.codes.clear();
+            for row in rows {
+                let place = *row as usize * width..(*row as usize + 1) * width;
+                let is_there = gathered.codes.extend_from(&self.codes, place, width);
+                let scale = self.scales.get(*row as usize).copied().filter(|_| is_there);
+                gathered.scales.push(scale.unwrap_or(ABSENT));
+            }
+            gathered.scan(query, 0, rows.len(), |place, score| {
+                if let Some(row) = rows.get(place as usize) {
+                    found(*row, score);
+                }
+            });
         }
     }
 
