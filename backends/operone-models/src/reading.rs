@@ -3,16 +3,16 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use operone_core::model::ModelEvent;
 use operone_core::{Error, Result};
 use reqwest::Response;
 use serde_json::Value;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::config::Secret;
 use crate::error::{cut_off, endless, from_stream, from_transport, protocol, silent};
@@ -54,6 +54,11 @@ impl From<Error> for Fault {
     }
 }
 
+type Body = Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>;
+
+/// How long the end of a body is waited for after the end of the answer in it.
+const SEEN_OUT: Duration = Duration::from_millis(200);
+
 /// How long an answer may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
@@ -67,7 +72,7 @@ pub(crate) struct Patience {
 /// asked for.
 pub(crate) struct Reading {
     /// None once everything was received or nothing more is wanted.
-    bytes: Option<Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>>,
+    bytes: Option<Body>,
     sse: SseDecoder,
     decoder: Box<dyn Decode>,
     promise: Promise,
@@ -160,7 +165,9 @@ impl Reading {
     }
 
     fn end(&mut self) -> Result<()> {
-        self.bytes = None;
+        if let Some(rest) = self.bytes.take().filter(|_| self.decoder.has_ended()) {
+            see_out(rest);
+        }
         self.decoder.finish(&mut self.events)
     }
 
@@ -214,6 +221,15 @@ impl Stream for Reading {
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.events.len(), None)
     }
+}
+
+/// Reads to the end of a body of which nothing more is wanted, if it comes within a moment: only then the connection is
+/// used again.
+fn see_out(mut rest: Body) {
+    if let Poll::Ready(None) = rest.as_mut().poll_next(&mut Context::from_waker(Waker::noop())) {
+        return;
+    }
+    tokio::spawn(timeout(SEEN_OUT, async move { while let Some(Ok(_)) = rest.next().await {} }));
 }
 
 /// The service sent bytes that are no UTF-8.

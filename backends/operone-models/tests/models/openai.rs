@@ -1,5 +1,7 @@
 //! The chat completions client against a server that plays every turn the protocol is known to take.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use operone_core::model::{
@@ -10,6 +12,8 @@ use operone_core::tool::ToolSpec;
 use operone_core::{Error, ErrorKind};
 use operone_models::{OpenAiCompatible, Secret, ServiceConfig};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::fake::{Reply, Server};
 use crate::{parts, whole};
@@ -253,6 +257,44 @@ async fn the_service_says_when_to_come_back() {
     let words = json!({"error": {"message": "Rate limit reached. Please try again in 7.66s."}});
     let (error, _) = failure(Reply::json(429, &words)).await;
     assert_eq!(error.retry_after(), Some(Duration::from_millis(7660)));
+}
+
+/// Serves over connections that are kept, and counts them. The end of a body comes a moment after the answer's.
+async fn kept_connections() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&accepted);
+    let body = events(&[delta(json!({"content": "a"})), finished("stop")]);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let body = body.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                    let head =
+                        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked";
+                    let answer = format!("{head}\r\n\r\n{:x}\r\n{body}\r\n", body.len());
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    stream.write_all(b"0\r\n\r\n").await.unwrap();
+                }
+            });
+        }
+    });
+    (base_url, accepted)
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again() {
+    let (base_url, accepted) = kept_connections().await;
+    let model = OpenAiCompatible::new(ServiceConfig::new(base_url, "tiny")).unwrap();
+    for _ in 0..4 {
+        assert_eq!(whole(parts(&model, request()).await).unwrap().text, "a");
+        tokio::time::sleep(Duration::from_millis(80)).await;
+    }
+    assert_eq!(accepted.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
