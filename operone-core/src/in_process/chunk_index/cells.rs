@@ -14,15 +14,15 @@ pub struct Approximate {
     /// compared in some hundredths of a second.
     pub from: usize,
     /// Into what share of the cells a query looks, in (0, 1]; 1 looks into all, which finds what an exact index finds.
-    /// 0.05 by default. At least eight cells are looked into, and as many more as it takes to find what is asked for
+    /// 0.1 by default. At least eight cells are looked into, and as many more as it takes to find what is asked for
     /// under a filter.
     pub share: f32,
 }
 
 impl Approximate {
-    /// For collections from a million vectors on, with a twentieth of the cells.
+    /// For collections from a million vectors on, with a tenth of the cells.
     pub fn new() -> Self {
-        Self { from: 1_000_000, share: 0.05 }
+        Self { from: 1_000_000, share: 0.1 }
     }
 
     /// Sets the least number of vectors.
