@@ -69,6 +69,8 @@ impl Start {
 /// What a worker says.
 #[derive(Serialize, Deserialize)]
 pub(super) enum FromWorker {
+    /// Comes first: the process is within its limits and waits for its run.
+    Ready,
     /// Write events and the run; answered with false if the end of the run was asked for.
     Append { id: u64, events: Vec<NewEvent>, run: Value },
     /// Write events and the run, and ask for approvals; answered with what came of it. A run that waits is driven by
@@ -110,13 +112,23 @@ pub(super) fn read_blocking<T: DeserializeOwned>(from: &mut impl std::io::Read) 
 
 /// Writes a frame.
 pub(super) async fn write<T: Serialize>(to: &mut (impl AsyncWrite + Unpin), value: &T) -> Result<()> {
-    let frame = serde_json::to_vec(value)
-        .map_err(|error| Error::internal("a frame cannot be written as JSON").with_source(error))?;
-    let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-    believed(length)?;
-    to.write_u32_le(length).await.map_err(broken)?;
-    to.write_all(&frame).await.map_err(broken)?;
+    to.write_all(&encode(value)?).await.map_err(broken)?;
     to.flush().await.map_err(broken)
+}
+
+/// Writes a frame where there is no runtime yet.
+pub(super) fn write_blocking<T: Serialize>(to: &mut impl std::io::Write, value: &T) -> Result<()> {
+    to.write_all(&encode(value)?).map_err(broken)
+}
+
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    let mut frame = vec![0; size_of::<u32>()];
+    serde_json::to_writer(&mut frame, value)
+        .map_err(|error| Error::internal("a frame cannot be written as JSON").with_source(error))?;
+    let length = u32::try_from(frame.len() - size_of::<u32>()).unwrap_or(u32::MAX);
+    believed(length)?;
+    frame[..size_of::<u32>()].copy_from_slice(&length.to_le_bytes());
+    Ok(frame)
 }
 
 fn believed(length: u32) -> Result<usize> {

@@ -34,7 +34,16 @@ use super::sandbox::{Held, Sandbox};
 use crate::capabilities::Capabilities;
 
 /// How long a worker may take to leave after its run has ended.
-const LEAVE: Duration = Duration::from_secs(2);
+const LEAVE: Duration = Duration::from_secs(5);
+
+/// How long a process may take to begin.
+const READY: Duration = Duration::from_secs(10);
+
+fn not_started(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, "the worker process cannot be started")
+        .with_code("worker_not_started")
+        .with_source(error)
+}
 
 /// Starts worker processes and serves them.
 #[derive(Clone, Debug)]
@@ -60,6 +69,16 @@ impl Launched {
     pub(crate) fn pid(&self) -> Option<u32> {
         self.child.id()
     }
+
+    /// Waits until the process runs its own program and has said so, or has died. It is then one that others can
+    /// look at; before, the system may show it without a command line.
+    pub(crate) async fn ready(&self) -> Result<()> {
+        match tokio::time::timeout(READY, self.socket.readable()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(not_started(error)),
+            Err(_) => Err(not_started(std::io::ErrorKind::TimedOut.into())),
+        }
+    }
 }
 
 impl Processes {
@@ -83,13 +102,8 @@ impl Processes {
     /// It leaves `linger` after the end of its run.
     pub(crate) fn launch(&self, spec: &AgentSpec, linger: Duration) -> Result<Launched> {
         let limits = spec.resources.as_ref().map(Limits::of).transpose()?.unwrap_or_default();
-        let failed = |error: std::io::Error| {
-            Error::new(ErrorKind::Unavailable, "the worker process cannot be started")
-                .with_code("worker_not_started")
-                .with_source(error)
-        };
-        let (ours, theirs) = StdUnixStream::pair().map_err(failed)?;
-        ours.set_nonblocking(true).map_err(failed)?;
+        let (ours, theirs) = StdUnixStream::pair().map_err(not_started)?;
+        ours.set_nonblocking(true).map_err(not_started)?;
         let mut command = Command::new(&self.program);
         command
             .arg("worker")
@@ -106,12 +120,12 @@ impl Processes {
         if let Some(filter) = std::env::var_os("OPERONE_LOG") {
             command.env("OPERONE_LOG", filter);
         }
-        let mut child = command.spawn().map_err(failed)?;
+        let mut child = command.spawn().map_err(not_started)?;
         let (Some(pid), Some(stderr)) = (child.id(), child.stderr.take()) else {
             return Err(Error::internal("the worker process has no number"));
         };
         let held = self.sandbox.hold(pid, limits)?;
-        let socket = UnixStream::from_std(ours).map_err(failed)?;
+        let socket = UnixStream::from_std(ours).map_err(not_started)?;
         Ok(Launched { held, last_words: LastWords::follow(stderr), child, socket })
     }
 
@@ -230,6 +244,7 @@ impl Session {
     /// Serves one request; true after the last one.
     async fn answer(&mut self, frame: FromWorker) -> Result<bool> {
         match frame {
+            FromWorker::Ready => {}
             FromWorker::Append { id, events, run } => {
                 let written = self.log.append(events, &Run::from_snapshot(&run)?).await?;
                 self.reply(id, Ok(Value::Bool(written)));

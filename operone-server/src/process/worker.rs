@@ -61,6 +61,7 @@ fn confine_and_drive(limits: Limits, linger: Duration) -> Result<()> {
     let socket = std::io::stdin().as_fd().try_clone_to_owned().map_err(no_socket)?;
     let mut socket = StdUnixStream::from(socket);
     socket.peer_addr().map_err(no_socket)?;
+    protocol::write_blocking(&mut socket, &FromWorker::Ready)?;
     let start = match protocol::read_blocking(&mut socket)? {
         Some(ToWorker::Start(start)) => *start,
         Some(_) => return Err(Error::invalid("the server said nothing to do").with_code("worker_protocol")),

@@ -20,7 +20,7 @@ use crate::parts::Parts;
 use crate::wire::agents::{StartWorker, StartedWorker};
 
 /// How long a worker stays after its run: whoever asked for the process may look for it, also after a short run.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(3);
 
 /// Starts a process that takes the agent's run; an agent without an open run gets a new one.
 pub(super) async fn start_worker(
@@ -53,17 +53,20 @@ pub(super) async fn start_worker(
         let _background = parts.background.runtime.enter();
         parts.processes.launch(&spec, LINGER)
     };
-    let pid = match launched.as_ref().map(|launched| launched.pid()) {
-        Ok(Some(pid)) => pid,
-        _ => {
+    let ready = async {
+        let launched = launched?;
+        launched.ready().await?;
+        let pid = launched.pid().ok_or_else(|| Error::internal("the worker process died at once"))?;
+        Ok::<_, Error>((launched, pid))
+    };
+    let (launched, pid) = match ready.await {
+        Ok(ready) => ready,
+        Err(error) => {
             parts.services.journal.release(&claimed.lease, None).await?;
-            return Err(launched
-                .err()
-                .unwrap_or_else(|| Error::internal("the worker process died at once"))
-                .into());
+            return Err(error.into());
         }
     };
-    let handler = parts.processes.handler(launched?);
+    let handler = parts.processes.handler(launched);
     let (workers, stop) = (parts.workers.clone(), parts.stop());
     parts.background.spawn(async move { workers.run_claimed(claimed, &handler, stop).await });
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
