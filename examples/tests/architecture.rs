@@ -54,7 +54,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
 /// Outside things, and who alone may use them.
 const DRIVERS: [(&str, &[&str]); 12] = [
     ("axum", &["operone-server", "relay-bench"]),
-    ("candle-core", &["operone-embed"]),
+    ("safetensors", &["operone-embed"]),
     ("cap-std", &["operone-files"]),
     ("genai", &["operone-models"]),
     ("reqwest", &["operone-mcp", "operone-models", "operone-web", "relay-bench"]),

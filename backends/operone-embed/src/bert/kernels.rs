@@ -1,24 +1,80 @@
 //! The parts of the network that are no matrix product, in the widest instructions that the processor has.
 
-use pulp::Arch;
+/// A function whose body is compiled for several kinds of processors and chosen while the program runs. The closures
+/// that the crate takes would be compiled for the least of them wherever the compiler does not inline them.
+macro_rules! in_the_widest {
+    ($(#[$note:meta])* fn $name:ident<$life:lifetime>($($argument:ident: $kind:ty),+ $(,)?) $body:block) => {
+        $(#[$note])*
+        pub(super) fn $name<$life>($($argument: $kind),+) {
+            struct Work<$life> {
+                $($argument: $kind),+
+            }
+            impl<$life> pulp::WithSimd for Work<$life> {
+                type Output = ();
+                #[inline(always)]
+                fn with_simd<S: pulp::Simd>(self, _: S) {
+                    let Self { $($argument),+ } = self;
+                    $body
+                }
+            }
+            pulp::Arch::new().dispatch(Work { $($argument),+ })
+        }
+    };
+}
 
-/// Adds a bias to each row.
-pub(super) fn add_bias(rows: &mut [f32], bias: &[f32]) {
-    Arch::new().dispatch(|| {
+in_the_widest! {
+    /// Adds a bias to each row.
+    fn add_bias<'a>(rows: &'a mut [f32], bias: &'a [f32]) {
         for row in rows.chunks_exact_mut(bias.len().max(1)) {
             row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
         }
-    });
+    }
 }
 
-/// Adds a bias to each row and applies the activation.
-pub(super) fn activate(rows: &mut [f32], bias: &[f32], activation: Activation) {
-    add_bias(rows, bias);
-    Arch::new().dispatch(|| match activation {
-        Activation::Gelu => rows.iter_mut().for_each(|value| *value = gelu(*value)),
-        Activation::GeluTanh => rows.iter_mut().for_each(|value| *value = gelu_tanh(*value)),
-        Activation::Relu => rows.iter_mut().for_each(|value| *value = value.max(0.0)),
-    });
+in_the_widest! {
+    /// Adds a bias to each row and applies the activation.
+    fn activate<'a>(rows: &'a mut [f32], bias: &'a [f32], activation: Activation) {
+        for row in rows.chunks_exact_mut(bias.len().max(1)) {
+            let biased = row.iter_mut().zip(bias);
+            match activation {
+                Activation::Gelu => biased.for_each(|(value, bias)| *value = gelu(*value + bias)),
+                Activation::GeluTanh => biased.for_each(|(value, bias)| *value = gelu_tanh(*value + bias)),
+                Activation::Relu => biased.for_each(|(value, bias)| *value = (*value + bias).max(0.0)),
+            }
+        }
+    }
+}
+
+in_the_widest! {
+    /// Adds `added` and a bias to `rows` and brings each row to mean 0 and variance 1, then to scale and shift.
+    fn add_and_norm<'a>(rows: &'a mut [f32], added: &'a [f32], bias: &'a [f32], norm: &'a Norm) {
+        let width = norm.scale.len().max(1);
+        for (row, added) in rows.chunks_exact_mut(width).zip(added.chunks_exact(width)) {
+            for ((value, added), bias) in row.iter_mut().zip(added).zip(bias) {
+                *value += added + bias;
+            }
+            normalize(row, norm);
+        }
+    }
+}
+
+in_the_widest! {
+    /// Brings each row to mean 0 and variance 1, then to scale and shift.
+    fn norm<'a>(rows: &'a mut [f32], norm: &'a Norm) {
+        rows.chunks_exact_mut(norm.scale.len().max(1)).for_each(|row| normalize(row, norm));
+    }
+}
+
+in_the_widest! {
+    /// Brings each row of so many values to weights that add up to 1.
+    fn softmax<'a>(rows: &'a mut [f32], length: usize) {
+        for weights in rows.chunks_exact_mut(length.max(1)) {
+            let greatest = greatest(weights);
+            weights.iter_mut().for_each(|weight| *weight = exp(*weight - greatest));
+            let factor = 1.0 / sum(weights, |weight| weight);
+            weights.iter_mut().for_each(|weight| *weight *= factor);
+        }
+    }
 }
 
 /// What the wide layer does to its values.
@@ -29,76 +85,12 @@ pub(super) enum Activation {
     Relu,
 }
 
-/// Adds `added` and a bias to `rows` and brings each row to mean 0 and variance 1, then to scale and shift.
-pub(super) fn add_and_norm(rows: &mut [f32], added: &[f32], bias: &[f32], norm: &Norm) {
-    let width = norm.scale.len().max(1);
-    Arch::new().dispatch(|| {
-        for (row, added) in rows.chunks_exact_mut(width).zip(added.chunks_exact(width)) {
-            for ((value, added), bias) in row.iter_mut().zip(added).zip(bias) {
-                *value += added + bias;
-            }
-            normalize(row, norm);
-        }
-    });
-}
-
-/// Brings each row to mean 0 and variance 1, then to scale and shift.
-pub(super) fn norm(rows: &mut [f32], norm: &Norm) {
-    Arch::new().dispatch(|| {
-        rows.chunks_exact_mut(norm.scale.len().max(1)).for_each(|row| normalize(row, norm));
-    });
-}
-
 /// A layer normalisation.
 #[derive(Debug)]
 pub(super) struct Norm {
     pub(super) scale: Vec<f32>,
     pub(super) shift: Vec<f32>,
     pub(super) epsilon: f32,
-}
-
-/// Attention within one text. A row of `mixed` is a token's query, key and value, one after the other, each
-/// `heads` vectors; a row of `context` takes what its token gathers.
-pub(super) fn attend(mixed: &[f32], context: &mut [f32], width: usize, heads: usize) {
-    let depth = width / heads.max(1);
-    let length = context.len() / width.max(1);
-    if depth == 0 || length == 0 {
-        return;
-    }
-    Arch::new().dispatch(|| {
-        let scale = 1.0 / (depth as f32).sqrt();
-        let mut keys = vec![0.0_f32; depth * length];
-        let mut weights = vec![0.0_f32; length];
-        for head in 0..heads {
-            let part = |row: &'_ [f32], which: usize| -> std::ops::Range<usize> {
-                let start = (which * width + head * depth).min(row.len());
-                start..(start + depth).min(row.len())
-            };
-            for (at, row) in mixed.chunks_exact(3 * width).enumerate() {
-                let key = row.get(part(row, 1)).unwrap_or_default();
-                for (line, value) in keys.chunks_exact_mut(length).zip(key) {
-                    if let Some(place) = line.get_mut(at) {
-                        *place = *value;
-                    }
-                }
-            }
-            for (row, gathered) in mixed.chunks_exact(3 * width).zip(context.chunks_exact_mut(width)) {
-                let query = row.get(part(row, 0)).unwrap_or_default();
-                weights.fill(0.0);
-                for (value, line) in query.iter().zip(keys.chunks_exact(length)) {
-                    let value = value * scale;
-                    weights.iter_mut().zip(line).for_each(|(weight, key)| *weight += value * key);
-                }
-                softmax(&mut weights);
-                let Some(gathered) = gathered.get_mut(head * depth..(head + 1) * depth) else { continue };
-                gathered.fill(0.0);
-                for (weight, row) in weights.iter().zip(mixed.chunks_exact(3 * width)) {
-                    let value = row.get(part(row, 2)).unwrap_or_default();
-                    gathered.iter_mut().zip(value).for_each(|(sum, value)| *sum += weight * value);
-                }
-            }
-        }
-    });
 }
 
 #[inline(always)]
@@ -112,14 +104,6 @@ fn normalize(row: &mut [f32], norm: &Norm) {
     }
 }
 
-#[inline(always)]
-fn softmax(weights: &mut [f32]) {
-    let greatest = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    weights.iter_mut().for_each(|weight| *weight = exp(*weight - greatest));
-    let total = sum(weights, |weight| weight);
-    weights.iter_mut().for_each(|weight| *weight /= total);
-}
-
 /// The sum of `of` over all values, in sixteen sums side by side that the compiler can keep in one register.
 #[inline(always)]
 fn sum(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
@@ -129,6 +113,19 @@ fn sum(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
         sums.iter_mut().zip(sixteen).for_each(|(sum, value)| *sum += of(*value));
     }
     sums.iter().sum::<f32>() + rest.iter().map(|value| of(*value)).sum::<f32>()
+}
+
+/// The greatest value, found as [`sum`] adds.
+#[inline(always)]
+fn greatest(values: &[f32]) -> f32 {
+    let (sixteens, rest) = values.as_chunks::<16>();
+    let mut most = [f32::NEG_INFINITY; 16];
+    for sixteen in sixteens {
+        most.iter_mut()
+            .zip(sixteen)
+            .for_each(|(most, value)| *most = if *value > *most { *value } else { *most });
+    }
+    most.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
 #[inline(always)]
@@ -156,10 +153,11 @@ fn erf(x: f32) -> f32 {
 /// e to the power of `x` for `x` up to 80, within 2e-7 of itself: 2^n times a polynomial of what is left.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
-    /// Adding and subtracting it rounds to a whole number.
+    /// Adding it leaves a whole number in the lowest bits, and subtracting it again gives that number.
     const ROUND: f32 = 12_582_912.0;
     let x = x.max(-87.0);
-    let whole = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let whole = shifted - ROUND;
     let rest = x - whole * 0.693_359_4 + whole * 2.121_944_4e-4;
     let power = 1.0
         + rest
@@ -169,7 +167,7 @@ fn exp(x: f32) -> f32 {
                         + rest
                             * (0.166_666_55
                                 + rest * (0.041_665_796 + rest * (0.008_333_452 + rest * 0.001_398_2)))));
-    power * f32::from_bits(((whole as i32 + 127) << 23).cast_unsigned())
+    power * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
 }
 
 #[cfg(test)]
@@ -196,17 +194,6 @@ mod tests {
         ] {
             assert!((gelu(x) - gelu_x).abs() < 1e-6, "{x}: {}", gelu(x));
             assert!((gelu_tanh(x) - tanh_x).abs() < 1e-6, "{x}: {}", gelu_tanh(x));
-        }
-    }
-
-    #[test]
-    fn a_token_gathers_from_those_it_looks_for() {
-        // One head of width 2: the first token looks for the second one's key, the second for neither.
-        let mixed = [100.0, 0.0, 0.0, 1.0, 1.0, 2.0, 0.0, 0.0, 1.0, 0.0, 3.0, 4.0];
-        let mut context = [0.0; 4];
-        attend(&mixed, &mut context, 2, 1);
-        for (ours, expected) in context.iter().zip([3.0, 4.0, 2.0, 3.0]) {
-            assert!((ours - expected).abs() < 1e-5, "{context:?}");
         }
     }
 }

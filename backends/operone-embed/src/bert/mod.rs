@@ -1,8 +1,11 @@
 //! An embedder that runs a model of the BERT family from a folder.
 
+mod attention;
 mod kernels;
 mod network;
+mod panels;
 mod settings;
+mod weights;
 
 use std::fmt;
 use std::io::Read;
@@ -15,7 +18,6 @@ use async_trait::async_trait;
 use operone_core::embed::{Embedder, EmbedderInfo, Tokenizer};
 use operone_core::error::{Error, ErrorKind, Result};
 use operone_core::text::normalize;
-use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use sha2::{Digest, Sha256};
 
@@ -125,21 +127,14 @@ impl Embedder for BertEmbedder {
             .collect();
         ids.sort_by_key(|(_, ids)| std::cmp::Reverse(ids.len()));
         let mut vectors = vec![None; texts.len()];
-        let mut batches = batches(ids);
-        while !batches.is_empty() {
-            // One batch per thread, then others have their turn.
-            let turn = batches.len().min(self.model.threads.current_num_threads());
-            let batches: Vec<Vec<(usize, Vec<u32>)>> = batches.drain(..turn).collect();
+        for batch in batches(ids) {
+            // Others have their turn after each.
             let model = Arc::clone(&self.model);
-            let compute = move || {
-                model.threads.install(|| {
-                    batches.par_iter().map(|batch| model.vectors(batch)).collect::<Result<Vec<_>>>()
-                })
-            };
-            let computed = tokio::task::spawn_blocking(compute).await.map_err(|error| {
-                Error::internal("the embedder stopped in the middle").with_source(error)
-            })??;
-            for (place, vector) in computed.into_iter().flatten() {
+            let compute = move || model.threads.install(|| model.vectors(&batch));
+            let computed = tokio::task::spawn_blocking(compute)
+                .await
+                .map_err(|error| Error::internal("the embedder stopped in the middle").with_source(error))?;
+            for (place, vector) in computed {
                 if let Some(entry) = vectors.get_mut(place) {
                     *entry = vector;
                 }
@@ -177,9 +172,9 @@ impl Model {
         any.then_some(ids)
     }
 
-    fn vectors(&self, batch: &[(usize, Vec<u32>)]) -> Result<Vec<(usize, Option<Vec<f32>>)>> {
+    fn vectors(&self, batch: &[(usize, Vec<u32>)]) -> Vec<(usize, Option<Vec<f32>>)> {
         let ids: Vec<&[u32]> = batch.iter().map(|(_, ids)| ids.as_slice()).collect();
-        let hidden = self.network.forward(&ids)?;
+        let hidden = self.network.forward(&ids);
         let mut rows = hidden.chunks_exact(self.dimension);
         let pooled = batch.iter().map(|(place, ids)| {
             let mut sum = vec![0.0_f32; self.dimension];
@@ -190,7 +185,7 @@ impl Model {
             }
             (*place, normalize(sum))
         });
-        Ok(pooled.collect())
+        pooled.collect()
     }
 }
 

@@ -7,36 +7,69 @@
 /// the components that are there.
 pub(super) type Planes = [u64; 5];
 
-/// The product of two vectors.
-pub(super) fn product(one: &[f32], other: &[f32]) -> f32 {
-    widest(|| product_f32(one, other))
+/// A function whose body is compiled for each kind of processor. The closures that `pulp` takes would be compiled for the
+/// least of them wherever the compiler does not inline them.
+#[cfg(feature = "simd")]
+macro_rules! in_the_widest {
+    ($(#[$note:meta])* fn $name:ident<$life:lifetime>($($argument:ident: $kind:ty),+) -> $output:ty $body:block) => {
+        $(#[$note])*
+        pub(super) fn $name<$life>($($argument: $kind),+) -> $output {
+            struct Work<$life> {
+                $($argument: $kind),+
+            }
+            impl<$life> pulp::WithSimd for Work<$life> {
+                type Output = $output;
+                #[inline(always)]
+                fn with_simd<S: pulp::Simd>(self, _: S) -> $output {
+                    let Self { $($argument),+ } = self;
+                    $body
+                }
+            }
+            pulp::Arch::new().dispatch(Work { $($argument),+ })
+        }
+    };
 }
 
-/// Puts the product of each row with the query into `products`.
-pub(super) fn products_f32(query: &[f32], rows: &[f32], products: &mut [f32]) {
-    widest(|| {
+#[cfg(not(feature = "simd"))]
+macro_rules! in_the_widest {
+    ($(#[$note:meta])* fn $name:ident<$life:lifetime>($($argument:ident: $kind:ty),+) -> $output:ty $body:block) => {
+        $(#[$note])*
+        pub(super) fn $name<$life>($($argument: $kind),+) -> $output $body
+    };
+}
+
+in_the_widest! {
+    /// The product of two vectors.
+    fn product<'a>(one: &'a [f32], other: &'a [f32]) -> f32 {
+        product_f32(one, other)
+    }
+}
+
+in_the_widest! {
+    /// Puts the product of each row with the query into `products`.
+    fn products_f32<'a>(query: &'a [f32], rows: &'a [f32], products: &'a mut [f32]) -> () {
         for (place, row) in products.iter_mut().zip(rows.chunks_exact(query.len().max(1))) {
             *place = product_f32(query, row);
         }
-    });
+    }
 }
 
-/// Puts the product of each row with the query into `products`. A row's bytes are numbers from -127 to 127; 127
-/// times the sum of the query's sizes must not go beyond an `i32`.
-pub(super) fn products_i8(query: &[i16], rows: &[u8], products: &mut [f32]) {
-    widest(|| {
+in_the_widest! {
+    /// Puts the product of each row with the query into `products`. A row's bytes are numbers from -127 to 127; 127
+    /// times the sum of the query's sizes must not go beyond an `i32`.
+    fn products_i8<'a>(query: &'a [i16], rows: &'a [u8], products: &'a mut [f32]) -> () {
         for (place, row) in products.iter_mut().zip(rows.chunks_exact(query.len().max(1))) {
             // This plain form becomes the instruction that multiplies and adds pairs; cut into blocks it does not.
             let product: i32 =
                 query.iter().zip(row).map(|(query, code)| i32::from(*query) * i32::from(*code as i8)).sum();
             *place = product as f32;
         }
-    });
+    }
 }
 
-/// For each row the sum of the query's 4-bit numbers at its ones, and the count of these ones.
-pub(super) fn products_bits(query: &[Planes], rows: &[u64], products: &mut [(u32, u32)]) {
-    widest(|| {
+in_the_widest! {
+    /// For each row the sum of the query's 4-bit numbers at its ones, and the count of these ones.
+    fn products_bits<'a>(query: &'a [Planes], rows: &'a [u64], products: &'a mut [(u32, u32)]) -> () {
         for (place, row) in products.iter_mut().zip(rows.chunks_exact(query.len().max(1))) {
             let mut sums = [0_u32; 5];
             for (planes, bits) in query.iter().zip(row) {
@@ -47,17 +80,7 @@ pub(super) fn products_bits(query: &[Planes], rows: &[u64], products: &mut [(u32
             let [first, second, third, fourth, ones] = sums;
             *place = (first + 2 * second + 4 * third + 8 * fourth, ones);
         }
-    });
-}
-
-#[cfg(feature = "simd")]
-fn widest<T>(work: impl FnOnce() -> T) -> T {
-    pulp::Arch::new().dispatch(work)
-}
-
-#[cfg(not(feature = "simd"))]
-fn widest<T>(work: impl FnOnce() -> T) -> T {
-    work()
+    }
 }
 
 /// Eight sums at once, always in the same order.
