@@ -8,13 +8,13 @@ use crate::checks::{cargo, step, target_folder};
 /// options name one.
 pub(crate) fn relay(options: &[&str]) -> Result<(), String> {
     let mut packages = vec!["--package", "relay-bench"];
-    let mut measured = Command::new(target_folder().join("release/relay-bench"));
+    let mut measured = Command::new(target_folder().join("distribution/relay-bench"));
     measured.arg("run").args(options);
     if !options.contains(&"--server") {
         packages.extend(["--package", "operone-server"]);
-        measured.arg("--server").arg(target_folder().join("release/operone-server"));
+        measured.arg("--server").arg(target_folder().join("distribution/operone-server"));
     }
-    let mut build = cargo(&["build", "--release"]);
+    let mut build = cargo(&["build", "--profile", "distribution"]);
     build.args(packages);
     step("the programs to measure", build)?;
     step("relay", measured)

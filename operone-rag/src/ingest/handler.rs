@@ -17,14 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::progress::Progress;
+use super::tries::{again, ingest};
 use super::view::{DOCUMENT, JobDocument, REMOVED, journalled};
 use super::{DocumentOutcome, DocumentStatus, IngestMeter, IngestSpec, Ingestor};
-
-/// How often something that may succeed later is tried before it counts as failed.
-const TRIES: u32 = 5;
-
-/// The pause after the first try; each further one is twice as long.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// How many documents of a job are worked on at the same time: while one is read others are embedded and written.
 const AT_ONCE: usize = 8;
@@ -303,35 +298,6 @@ fn take_stored(
 ) -> Option<DocumentOutcome> {
     let (id, chunks) = stored.remove(&index)?;
     Some(DocumentOutcome::stored(source, DocumentStatus::Indexed, id, chunks))
-}
-
-/// Tries again what failed for a reason that may pass.
-async fn again<T, F: Future<Output = Result<T>>>(mut call: impl FnMut() -> F) -> Result<T> {
-    let mut pause = PAUSE;
-    for _ in 1..TRIES {
-        match call().await {
-            Err(error) if error.is_retryable() => tokio::time::sleep(pause).await,
-            result => return result,
-        }
-        pause *= 2;
-    }
-    call().await
-}
-
-/// Like [`again`], also for a document that failed for a reason that may pass.
-async fn ingest<F: Future<Output = Result<DocumentOutcome>>>(
-    mut call: impl FnMut() -> F,
-) -> Result<DocumentOutcome> {
-    let mut pause = PAUSE;
-    for _ in 1..TRIES {
-        let outcome = again(&mut call).await?;
-        if !outcome.error.as_ref().is_some_and(|error| error.retryable) {
-            return Ok(outcome);
-        }
-        tokio::time::sleep(pause).await;
-        pause *= 2;
-    }
-    again(call).await
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<Value> {

@@ -10,16 +10,15 @@ use operone_core::embed::Embedder;
 use operone_core::id::{DocId, WorkId};
 use operone_core::metadata::{Metadata, MetadataValue};
 use operone_core::source::{Fetched, Parser, Source};
-use operone_core::text::Analyser;
 use operone_core::{Error, Result};
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use super::manifest::{Rules, manifest};
 use super::meter::{IngestMeter, Stage};
 use super::prepare::{Prepared, prepare};
 use super::turns::{Turn, Turns};
 use super::{DocumentOutcome, DocumentRequest, DocumentStatus};
-use crate::chunk::{CHUNKER_ID, ChunkOptions};
+use crate::chunk::ChunkOptions;
 use crate::parse::DocumentParser;
 use crate::vectors::{BATCH, Vectors};
 
@@ -216,7 +215,8 @@ impl Ingestor {
             return Err(embedder_mismatch(collection, &other, &embedder).into());
         }
         self.meter.read(fetched.bytes.len());
-        let manifest = self.manifest(&fetched, metadata, options)?;
+        let rules = Rules { parser: &self.parser_id, tokenizer: &self.vectors.tokenizer().id() };
+        let manifest = manifest(&fetched, metadata, options, rules)?;
         let existing = self.store.document(collection, id).await.map_err(Failure::Store)?;
         if let Some(same) = existing.as_ref().filter(|existing| existing.manifest == manifest) {
             return Ok(DocumentOutcome::stored(uri, DocumentStatus::Unchanged, id.clone(), same.chunks));
@@ -286,33 +286,6 @@ impl Ingestor {
             }
             done = work => done,
         }
-    }
-
-    /// A hash of everything that decides about the stored document but the embedder, which the collection knows; each
-    /// part with its length.
-    fn manifest(&self, fetched: &Fetched, metadata: &Metadata, options: &ChunkOptions) -> Result<String> {
-        let json = |error: serde_json::Error| {
-            Error::internal("metadata cannot be written as JSON").with_source(error)
-        };
-        let metadata = serde_json::to_vec(metadata).map_err(json)?;
-        let options = format!("{}/{}", options.size(), options.overlap());
-        let tokenizer = self.vectors.tokenizer().id();
-        let mut hash = Sha256::new();
-        for part in [
-            fetched.bytes.as_slice(),
-            fetched.name.as_bytes(),
-            fetched.media_type.as_deref().unwrap_or_default().as_bytes(),
-            &metadata,
-            options.as_bytes(),
-            self.parser_id.as_bytes(),
-            CHUNKER_ID.as_bytes(),
-            Analyser::ID.as_bytes(),
-            tokenizer.as_bytes(),
-        ] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-        Ok(ContentHash(hash.finalize().into()).to_hex())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod handler;
 mod ingestor;
+mod manifest;
 mod meter;
 mod outcome;
 mod prepare;
@@ -10,6 +11,7 @@ mod reembed;
 mod reembed_handler;
 mod removal;
 mod spec;
+mod tries;
 mod turns;
 mod view;
 

@@ -33,6 +33,7 @@ const SCHEMA: Schema = Schema {
     migrations: &[
         include_str!("../../migrations/chunks-1.sql"),
         include_str!("../../migrations/chunks-2.sql"),
+        include_str!("../../migrations/chunks-3.sql"),
     ],
     page_size: 16384,
     durable: true,

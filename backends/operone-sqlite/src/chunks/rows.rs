@@ -107,7 +107,7 @@ pub(super) fn remove(db: &Connection, collection: &Collection, ids: &[DocId]) ->
 pub(super) fn collections(db: &Connection, tenant: &TenantId) -> Result<Vec<CollectionSummary>, Failure> {
     let mut statement = db.prepare_cached(
         "SELECT c.name, c.embedder, c.dimension, c.generation, count(*),
-                total(json_extract(d.document, '$.chunks'))
+                total(d.chunks)
          FROM collections AS c JOIN documents AS d ON d.collection = c.number
          WHERE c.tenant = ?1 AND c.embedder IS NOT NULL GROUP BY c.number ORDER BY c.name",
     )?;
