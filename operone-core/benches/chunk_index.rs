@@ -3,6 +3,8 @@
 //! or 100,000.
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
+mod made_up;
+
 use std::time::{Duration, Instant};
 
 use operone_core::Result;
@@ -12,11 +14,7 @@ use operone_core::in_process::chunk_index::{
     ChunkIndex, IndexSource, IndexedChunk, IndexedDocument, VectorPlace, VectorPrecision,
 };
 
-const CHUNKS_PER_DOCUMENT: usize = 10;
-const TERMS_PER_CHUNK: usize = 120;
-const DIMENSION: usize = 256;
-/// Vectors lie around so many centres, as those of texts do around their subjects.
-const SUBJECTS: usize = 500;
+use made_up::{CHUNKS_PER_DOCUMENT, DIMENSION, Random, TERMS_PER_CHUNK};
 
 /// Terms are their own numbers, and no whole vectors are kept.
 struct Numbers;
@@ -52,7 +50,7 @@ fn main() {
 
     for level in [Level::Chunk, Level::Document] {
         let times = (0..300).map(|_| {
-            let terms: Vec<String> = (0..8).map(|_| term(&mut random).to_string()).collect();
+            let terms: Vec<String> = (0..8).map(|_| random.term().to_string()).collect();
             let query = LexicalQuery { terms: &terms, level, filter: None, limit: 100 };
             timed(|| index.lexical(&query, &Numbers))
         });
@@ -89,7 +87,7 @@ fn report(name: &str, times: impl Iterator<Item = (Duration, f64)>) {
 
 fn document(number: usize, random: &mut Random) -> IndexedDocument {
     let chunks: Vec<Vec<u32>> =
-        (0..CHUNKS_PER_DOCUMENT).map(|_| (0..TERMS_PER_CHUNK).map(|_| term(random)).collect()).collect();
+        (0..CHUNKS_PER_DOCUMENT).map(|_| (0..TERMS_PER_CHUNK).map(|_| random.term()).collect()).collect();
     let terms = counted(chunks.iter().flatten().copied().collect());
     let chunk = |chunk: Vec<u32>| {
         let place = |term| terms.binary_search_by_key(&term, |(term, _)| *term).unwrap() as u32;
@@ -104,46 +102,4 @@ fn document(number: usize, random: &mut Random) -> IndexedDocument {
 fn counted(mut terms: Vec<u32>) -> Vec<(u32, u32)> {
     terms.sort_unstable();
     terms.chunk_by(|one, other| one == other).map(|same| (same[0], same.len() as u32)).collect()
-}
-
-/// A word of a vocabulary of 100,000 whose frequencies fall as those of a language do.
-fn term(random: &mut Random) -> u32 {
-    (f64::from(random.next()) * f64::ln(100_000.0)).exp() as u32
-}
-
-/// Numbers that are the same in every run.
-struct Random {
-    state: u64,
-    subjects: Vec<Vec<f32>>,
-}
-
-impl Random {
-    fn new(state: u64) -> Self {
-        let mut random = Self { state, subjects: Vec::new() };
-        random.subjects = (0..SUBJECTS).map(|_| random.direction()).collect();
-        random
-    }
-
-    /// One in [0, 1).
-    fn next(&mut self) -> f32 {
-        self.state =
-            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.state >> 40) as f32 / (1_u64 << 24) as f32
-    }
-
-    fn direction(&mut self) -> Vec<f32> {
-        of_length_one((0..DIMENSION).map(|_| self.next() - 0.5).collect())
-    }
-
-    /// Near one of the subjects.
-    fn vector(&mut self) -> Vec<f32> {
-        let subject = (self.next() * SUBJECTS as f32) as usize;
-        let own = self.direction();
-        of_length_one(own.iter().zip(&self.subjects[subject]).map(|(own, of)| own + 0.7 * of).collect())
-    }
-}
-
-fn of_length_one(numbers: Vec<f32>) -> Vec<f32> {
-    let length = numbers.iter().map(|number| number * number).sum::<f32>().sqrt();
-    numbers.into_iter().map(|number| number / length).collect()
 }

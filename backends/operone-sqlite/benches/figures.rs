@@ -2,6 +2,9 @@
 //! `cargo bench -p operone-sqlite --bench figures`; the folder is `OPERONE_BENCH_DIR`, or the system's temporary one, and
 //! the number of chunks `OPERONE_BENCH_CHUNKS`, or 100,000. With `--features approximate` also what a part of the vectors finds.
 
+#[path = "../../../operone-core/benches/made_up/mod.rs"]
+mod made_up;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,13 +20,9 @@ use operone_core::journal::{Append, Claim, Journal, Lease, NewEvent, NewWork, Wo
 use operone_sqlite::{ChunkIndexConfig, SqliteChunkStore, SqliteJournal};
 use serde_json::json;
 
+use made_up::{CHUNKS_PER_DOCUMENT, DIMENSION, Random, TERMS_PER_CHUNK};
+
 const CHUNKS: usize = 100_000;
-const CHUNKS_PER_DOCUMENT: usize = 10;
-const TERMS_PER_CHUNK: usize = 120;
-/// That of the bundled embedder.
-const DIMENSION: usize = 256;
-/// Vectors lie around so many centres, as those of texts do around their subjects.
-const SUBJECTS: usize = 500;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = match std::env::var_os("OPERONE_BENCH_DIR") {
@@ -291,49 +290,8 @@ fn document(number: usize, random: &mut Random) -> operone_core::Result<NewDocum
     Ok(NewDocument::new(document, chunks, all, "bench"))
 }
 
-/// A word of a vocabulary of 100,000 whose frequencies fall as those of a language do.
 fn term(random: &mut Random) -> String {
-    let rank = (f64::from(random.next()) * f64::ln(100_000.0)).exp();
-    format!("word{}", rank as u32)
-}
-
-/// Numbers that are the same in every run.
-struct Random {
-    state: u64,
-    subjects: Vec<Vec<f32>>,
-}
-
-impl Random {
-    fn new(state: u64) -> Self {
-        let mut random = Self { state, subjects: Vec::new() };
-        random.subjects = (0..SUBJECTS).map(|_| random.direction()).collect();
-        random
-    }
-
-    /// One in [0, 1).
-    fn next(&mut self) -> f32 {
-        self.state =
-            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.state >> 40) as f32 / (1_u64 << 24) as f32
-    }
-
-    fn direction(&mut self) -> Vec<f32> {
-        let numbers = (0..DIMENSION).map(|_| self.next() - 0.5).collect();
-        of_length_one(numbers)
-    }
-
-    /// Near one of the subjects.
-    fn vector(&mut self) -> Vec<f32> {
-        let subject = (self.next() * SUBJECTS as f32) as usize;
-        let own = self.direction();
-        let subject = self.subjects.get(subject).map(Vec::as_slice).unwrap_or_default();
-        of_length_one(own.iter().zip(subject).map(|(own, subject)| own + 0.7 * subject).collect())
-    }
-}
-
-fn of_length_one(numbers: Vec<f32>) -> Vec<f32> {
-    let length = numbers.iter().map(|number| number * number).sum::<f32>().sqrt();
-    numbers.into_iter().map(|number| number / length).collect()
+    format!("word{}", random.term())
 }
 
 fn resident() -> u64 {
