@@ -41,14 +41,19 @@ pub(crate) fn from_transport(error: reqwest::Error) -> Error {
     if error.is_body() || error.is_decode() {
         return cut_off().with_source(error.without_url());
     }
-    let what = if error.is_connect() {
-        "the model service cannot be reached"
-    } else if error.is_timeout() {
-        "the model service did not answer in time"
-    } else {
+    let what = if broke(&error) {
         "the connection to the model service broke"
+    } else if error.is_connect() {
+        "the model service cannot be reached"
+    } else {
+        "the model service did not answer in time"
     };
     Error::new(ErrorKind::Unavailable, what).with_code("model_unavailable").with_source(error.without_url())
+}
+
+/// Whether there was a connection, and it ended before an answer began.
+pub(crate) fn broke(error: &reqwest::Error) -> bool {
+    !(error.is_connect() || error.is_timeout() || error.is_body() || error.is_decode())
 }
 
 /// The service answered with a status that is no success.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use operone_core::Result;
 use operone_core::model::{ModelRequest, ModelStream};
@@ -10,7 +11,7 @@ use reqwest::{Client, Response, Url};
 use tokio::time::timeout;
 
 use crate::config::ServiceConfig;
-use crate::error::{cut_off, from_status, from_transport, protocol, silent};
+use crate::error::{broke, cut_off, from_status, from_transport, protocol, silent};
 use crate::hint;
 use crate::http;
 use crate::promise::Promise;
@@ -49,12 +50,22 @@ impl Service {
         Ok(Self { config, address, headers: all, client })
     }
 
-    /// Sends a body and waits for the begin of the answer to it.
+    /// Sends a body and waits for the begin of the answer to it. A service may close a connection that was kept at the
+    /// moment it is used again: what broke before an answer began goes out once more.
     pub(crate) async fn post(&self, body: Vec<u8>, accept: &'static str) -> Result<Response> {
-        let request = self.client.post(self.address.clone()).headers(self.headers.clone());
-        let request = request.header(ACCEPT, accept).body(body);
+        let body = Bytes::from(body);
+        let send = || {
+            let request = self.client.post(self.address.clone()).headers(self.headers.clone());
+            request.header(ACCEPT, accept).body(body.clone()).send()
+        };
+        let sent = async {
+            match send().await {
+                Err(error) if broke(&error) => send().await,
+                sent => sent,
+            }
+        };
         let waited = self.config.request_timeout;
-        timeout(waited, request.send()).await.map_err(|_| silent(waited))?.map_err(from_transport)
+        timeout(waited, sent).await.map_err(|_| silent(waited))?.map_err(from_transport)
     }
 
     /// Asks for an answer to `request`, written as `body`: up to its first part.
