@@ -18,6 +18,8 @@ pub(crate) struct ServerModels {
     metrics: ModelMetrics,
     default: Arc<dyn LanguageModel>,
     extractive: Arc<dyn LanguageModel>,
+    /// By their own names.
+    named: Vec<(String, Arc<dyn LanguageModel>)>,
     choices: Models,
 }
 
@@ -35,7 +37,10 @@ impl ServerModels {
             Some(choice) => choices.choose(choice)?,
             None => Arc::clone(&extractive),
         };
-        Ok(Self { metrics, default, extractive, choices })
+        let mut named: Vec<_> =
+            [&default, &extractive].map(|model| (model.info().name, Arc::clone(model))).into();
+        named.dedup_by(|(second, _), (first, _)| first == second);
+        Ok(Self { metrics, default, extractive, named, choices })
     }
 
     /// What the calls of services took and cost.
@@ -49,18 +54,14 @@ impl ServerModels {
     }
 
     /// The models that are there by their own names: the default one, and the extractive one.
-    pub(crate) fn named(&self) -> Vec<&Arc<dyn LanguageModel>> {
-        let mut models = vec![&self.default];
-        if self.default.info().name != self.extractive.info().name {
-            models.push(&self.extractive);
-        }
-        models
+    pub(crate) fn named(&self) -> impl Iterator<Item = &Arc<dyn LanguageModel>> {
+        self.named.iter().map(|(_, model)| model)
     }
 
     /// The model of this name: the default one's own, or a choice such as `anthropic:claude-sonnet-4-6`.
     pub(crate) fn choose(&self, name: &str) -> Result<Arc<dyn LanguageModel>> {
-        match self.named().into_iter().find(|model| model.info().name == name) {
-            Some(model) => Ok(Arc::clone(model)),
+        match self.named.iter().find(|(own, _)| own == name) {
+            Some((_, model)) => Ok(Arc::clone(model)),
             None => self.choices.choose(name),
         }
     }

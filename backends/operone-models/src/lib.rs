@@ -24,6 +24,7 @@ mod promise;
 mod reading;
 mod service;
 mod sse;
+mod template;
 mod tool_names;
 
 pub use anthropic::Anthropic;

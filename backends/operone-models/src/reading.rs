@@ -76,6 +76,8 @@ pub(crate) struct Reading {
     sse: SseDecoder,
     decoder: Box<dyn Decode>,
     promise: Promise,
+    /// Looked at already, and not given yet.
+    first: Option<ModelEvent>,
     events: VecDeque<ModelEvent>,
     /// What went wrong after the events that are left.
     error: Option<Error>,
@@ -100,6 +102,7 @@ impl Reading {
             sse: SseDecoder::default(),
             decoder,
             promise,
+            first: None,
             events: VecDeque::new(),
             error: None,
             patience,
@@ -108,6 +111,12 @@ impl Reading {
             waits: false,
             key,
         }
+    }
+
+    /// Waits for the first part; what goes wrong up to it is no part of the answer.
+    pub(crate) async fn begin(&mut self) -> Result<()> {
+        self.first = Some(self.next().await.unwrap_or_else(|| Err(cut_off()))?);
+        Ok(())
     }
 
     /// Reads an answer that is one JSON body.
@@ -196,6 +205,9 @@ impl Stream for Reading {
     type Item = Result<ModelEvent>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
         loop {
             if let Some(event) = self.events.pop_front() {
                 let kept = self.promise.check(&event);
@@ -219,7 +231,7 @@ impl Stream for Reading {
 
     /// At least the parts that are here already.
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.events.len(), None)
+        (self.events.len() + usize::from(self.first.is_some()), None)
     }
 }
 

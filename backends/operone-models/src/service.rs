@@ -3,7 +3,6 @@
 use std::fmt;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use operone_core::Result;
 use operone_core::model::{ModelRequest, ModelStream};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -11,7 +10,7 @@ use reqwest::{Client, Response, Url};
 use tokio::time::timeout;
 
 use crate::config::ServiceConfig;
-use crate::error::{broke, cut_off, from_status, from_transport, protocol, silent};
+use crate::error::{broke, from_status, from_transport, protocol, silent};
 use crate::hint;
 use crate::http;
 use crate::promise::Promise;
@@ -77,8 +76,8 @@ impl Service {
     ) -> Result<ModelStream> {
         let response = self.post(body, "text/event-stream").await?;
         let mut reading = self.check(response, request, decoder).await?;
-        let first = reading.next().await.unwrap_or_else(|| Err(cut_off()))?;
-        Ok(stream::iter([Ok(first)]).chain(reading).boxed())
+        reading.begin().await?;
+        Ok(Box::pin(reading))
     }
 
     /// An error comes as one JSON body, also where a stream was asked for: status and type come first.

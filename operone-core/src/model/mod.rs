@@ -37,5 +37,5 @@ pub trait LanguageModel: fmt::Debug + Send + Sync + 'static {
     async fn stream(&self, request: ModelRequest) -> Result<ModelStream>;
 }
 
-/// The parts of one answer.
+/// The parts of one answer. The lower bound of its size hint is how many are there without waiting, where that is known.
 pub type ModelStream = Pin<Box<dyn Stream<Item = Result<ModelEvent>> + Send>>;

@@ -20,9 +20,8 @@ use crate::error::{ApiError, ApiResult, FieldError, openai_error};
 use crate::extract::{Body, Id, Tenant};
 use crate::parts::Parts;
 use crate::sse::respond_with_frames;
-use crate::wire::chat_chunks::ChunkWriter;
 use crate::wire::openai::{
-    AnswerHead, ChatRequest, EmbeddingRequest, embeddings_body, language_model_body, model_body,
+    AnswerHead, ChatRequest, ChunkWriter, EmbeddingRequest, embeddings_body, language_model_body, model_body,
 };
 
 /// The most characters of a question that are looked up.
@@ -40,7 +39,7 @@ pub(super) async fn model(State(parts): State<Parts>, Id(id): Id<String>) -> Api
 
 fn listed(parts: &Parts) -> Vec<Value> {
     let models = parts.capabilities.models().named();
-    let mut listed: Vec<Value> = models.into_iter().map(|model| language_model_body(&model.info())).collect();
+    let mut listed: Vec<Value> = models.map(|model| language_model_body(&model.info())).collect();
     listed.push(model_body(&parts.embedder.info().id, "operone"));
     listed
 }

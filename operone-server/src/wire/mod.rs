@@ -2,7 +2,6 @@
 
 pub(crate) mod agents;
 pub(crate) mod approvals;
-pub(crate) mod chat_chunks;
 pub(crate) mod memory;
 pub(crate) mod openai;
 pub(crate) mod rag;

@@ -1,5 +1,6 @@
 //! Puts an answer together from the events of the Messages protocol.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use operone_core::Result;
@@ -10,6 +11,7 @@ use serde_json::Value;
 use crate::calls::{Calls, Piece};
 use crate::error::{cut_off, protocol};
 use crate::reading::{Decode, Fault};
+use crate::template::{Templates, give_text, give_thought};
 use crate::tool_names::ToolNames;
 
 /// An answer in the making. Text is given at once, calls when they are whole.
@@ -21,6 +23,7 @@ pub(super) struct Answer {
     reason: Option<FinishReason>,
     usage: WireUsage,
     ended: bool,
+    templates: Templates,
 }
 
 /// The longest signature, in bytes.
@@ -28,15 +31,21 @@ const MAX_SIGNATURE: usize = 1024 * 1024;
 
 impl Answer {
     pub(super) fn new(names: ToolNames) -> Self {
-        let (signature, usage) = (String::new(), WireUsage::default());
-        Self { calls: Calls::new(names), signature, reason: None, usage, ended: false }
+        Self {
+            calls: Calls::new(names),
+            signature: String::new(),
+            reason: None,
+            usage: WireUsage::default(),
+            ended: false,
+            templates: Templates::default(),
+        }
     }
 
     fn begin(&mut self, index: u64, block: Block, events: &mut VecDeque<ModelEvent>) -> Result<()> {
         match block {
-            Block::Text { text } => give(events, ModelEvent::Text, text),
+            Block::Text { text } => give_text(events, text),
             Block::Thinking { thinking, signature } => {
-                give(events, |text| ModelEvent::Reasoning(Reasoning::text(text)), thinking);
+                give_thought(events, thinking);
                 self.signature = signature.unwrap_or_default();
             }
             Block::RedactedThinking { data } => {
@@ -52,12 +61,10 @@ impl Answer {
         Ok(())
     }
 
-    fn go_on(&mut self, index: u64, delta: Delta, events: &mut VecDeque<ModelEvent>) -> Result<()> {
+    fn go_on(&mut self, index: u64, delta: Delta<'_>, events: &mut VecDeque<ModelEvent>) -> Result<()> {
         match delta {
-            Delta::TextDelta { text } => give(events, ModelEvent::Text, text),
-            Delta::ThinkingDelta { thinking } => {
-                give(events, |text| ModelEvent::Reasoning(Reasoning::text(text)), thinking);
-            }
+            Delta::TextDelta { text } => give_text(events, text.into_owned()),
+            Delta::ThinkingDelta { thinking } => give_thought(events, thinking.into_owned()),
             Delta::SignatureDelta { signature } => {
                 if self.signature.len() + signature.len() > MAX_SIGNATURE {
                     return Err(protocol("the signature of a thought is longer than 1 MiB"));
@@ -75,7 +82,9 @@ impl Answer {
 
     fn end_block(&mut self, events: &mut VecDeque<ModelEvent>) {
         let signature = std::mem::take(&mut self.signature);
-        give(events, |text| ModelEvent::Reasoning(Reasoning::signature(text)), signature);
+        if !signature.is_empty() {
+            events.push_back(ModelEvent::Reasoning(Reasoning::signature(signature)));
+        }
     }
 
     fn stopped(&mut self, reason: Option<String>, usage: Option<WireUsage>) {
@@ -88,12 +97,6 @@ impl Answer {
     }
 }
 
-fn give(events: &mut VecDeque<ModelEvent>, part: impl Fn(String) -> ModelEvent, text: String) {
-    if !text.is_empty() {
-        events.push_back(part(text));
-    }
-}
-
 fn understood<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T> {
     serde_json::from_str(data)
         .map_err(|error| protocol("the model service sent what is no part of an answer").with_source(error))
@@ -101,6 +104,9 @@ fn understood<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T> {
 
 impl Decode for Answer {
     fn read(&mut self, data: &str, events: &mut VecDeque<ModelEvent>) -> Result<(), Fault> {
+        if self.templates.read(data, events) {
+            return Ok(());
+        }
         match understood(data)? {
             Event::MessageStart { message } => {
                 if let Some(usage) = message.usage {
@@ -108,7 +114,14 @@ impl Decode for Answer {
                 }
             }
             Event::ContentBlockStart { index, content_block } => self.begin(index, content_block, events)?,
-            Event::ContentBlockDelta { index, delta } => self.go_on(index, delta, events)?,
+            Event::ContentBlockDelta { index, delta } => {
+                match &delta {
+                    Delta::TextDelta { text } => self.templates.learn_text(data, text),
+                    Delta::ThinkingDelta { thinking } => self.templates.learn_thought(data, thinking),
+                    _ => {}
+                }
+                self.go_on(index, delta, events)?;
+            }
             Event::ContentBlockStop {} => self.end_block(events),
             Event::MessageDelta { delta, usage } => self.stopped(delta.stop_reason, usage),
             Event::MessageStop => self.ended = true,
@@ -157,7 +170,7 @@ fn finish_reason(reason: &str) -> FinishReason {
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Event {
+enum Event<'a> {
     MessageStart {
         message: MessageStart,
     },
@@ -167,7 +180,8 @@ enum Event {
     },
     ContentBlockDelta {
         index: u64,
-        delta: Delta,
+        #[serde(borrow)]
+        delta: Delta<'a>,
     },
     ContentBlockStop {},
     MessageDelta {
@@ -223,12 +237,14 @@ enum Block {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[allow(clippy::enum_variant_names, reason = "the protocol's own names")]
-enum Delta {
+enum Delta<'a> {
     TextDelta {
-        text: String,
+        #[serde(borrow)]
+        text: Cow<'a, str>,
     },
     ThinkingDelta {
-        thinking: String,
+        #[serde(borrow)]
+        thinking: Cow<'a, str>,
     },
     SignatureDelta {
         signature: String,

@@ -1,19 +1,17 @@
 //! Puts an answer together from the chunks of the chat completions protocol.
 
 use std::collections::VecDeque;
-use std::fmt;
 
 use operone_core::Result;
-use operone_core::model::{Finish, FinishReason, ModelEvent, Reasoning, Usage};
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use operone_core::model::{Finish, FinishReason, ModelEvent, Usage};
 
 use crate::calls::{Calls, Piece};
 use crate::error::{cut_off, protocol};
 use crate::reading::{Decode, Fault};
+use crate::template::{Templates, give_text, give_thought};
 use crate::tool_names::ToolNames;
+
+use super::chunk::{Chunk, Delta, FunctionDelta};
 
 /// An answer in the making. Text is given at once, calls when they are whole.
 #[derive(Debug)]
@@ -22,50 +20,57 @@ pub(super) struct Answer {
     reason: Option<FinishReason>,
     usage: Usage,
     ended: bool,
+    templates: Templates,
 }
 
 impl Answer {
     pub(super) fn new(names: ToolNames) -> Self {
-        Self { calls: Calls::new(names), reason: None, usage: Usage::default(), ended: false }
+        let (calls, templates) = (Calls::new(names), Templates::default());
+        Self { calls, reason: None, usage: Usage::default(), ended: false, templates }
     }
 }
 
 impl Decode for Answer {
     fn read(&mut self, data: &str, events: &mut VecDeque<ModelEvent>) -> Result<(), Fault> {
+        if self.templates.read(data, events) {
+            return Ok(());
+        }
         if data.trim() == "[DONE]" {
             self.ended = true;
             return Ok(());
         }
-        let chunk: Chunk = serde_json::from_str(data).map_err(|error| {
+        let Chunk { choices, usage, error } = serde_json::from_str(data).map_err(|error| {
             protocol("the model service sent what is no chunk of an answer").with_source(error)
         })?;
-        if let Some(report) = chunk.error.filter(|error| !error.is_null()) {
+        if let Some(report) = error.filter(|error| !error.is_null()) {
             return Err(Fault::Reported(report));
         }
-        if let Some(usage) = chunk.usage {
+        let is_plain = usage.is_none() && choices.len() == 1;
+        if let Some(usage) = usage {
             self.usage = Usage::new(usage.prompt_tokens, usage.completion_tokens);
         }
         // One answer is asked for; of a service that gives several the first counts.
-        for choice in chunk.choices.into_iter().filter(|choice| choice.index == 0) {
+        for choice in choices.into_iter().filter(|choice| choice.index == 0) {
             let Delta { content, reasoning_content, reasoning, refusal, tool_calls } = choice.delta;
-            for thought in
-                [reasoning_content, reasoning].into_iter().filter(|thought| !thought.0.is_empty()).take(1)
-            {
-                events.push_back(ModelEvent::Reasoning(Reasoning::text(thought.0)));
+            let (text, refusal) = (content.0, refusal.0);
+            let thought = Some(reasoning_content.0).filter(|text| !text.is_empty()).unwrap_or(reasoning.0);
+            if is_plain && choice.finish_reason.is_none() && refusal.is_empty() && tool_calls.is_empty() {
+                if thought.is_empty() {
+                    self.templates.learn_text(data, &text);
+                } else if text.is_empty() {
+                    self.templates.learn_thought(data, &thought);
+                }
             }
-            let mut text = content.0;
-            if !refusal.0.is_empty() {
-                text.push_str(&refusal.0);
+            give_thought(events, thought.into_owned());
+            give_text(events, text.into_owned());
+            if !refusal.is_empty() {
+                give_text(events, refusal.into_owned());
                 self.reason = Some(FinishReason::Refused);
-            }
-            if !text.is_empty() {
-                events.push_back(ModelEvent::Text(text));
             }
             for (place, call) in tool_calls.into_iter().enumerate() {
                 let FunctionDelta { name, arguments } = call.function;
-                let id = call.id.unwrap_or_default();
-                let piece =
-                    Piece { index: call.index, id, name: name.unwrap_or_default(), arguments: arguments.0 };
+                let (id, name) = (call.id.unwrap_or_default(), name.unwrap_or_default());
+                let piece = Piece { index: call.index, id, name, arguments: arguments.0.into_owned() };
                 self.calls.join(place, piece)?;
             }
             if let (Some(reason), None) = (choice.finish_reason, self.reason) {
@@ -108,147 +113,60 @@ fn finish_reason(reason: &str) -> FinishReason {
     }
 }
 
-/// One chunk of a streamed answer, or a whole answer. Unknown keys are passed over.
-#[derive(Debug, Deserialize)]
-struct Chunk {
-    /// Empty in the chunk that tells the usage.
-    #[serde(default, deserialize_with = "null_is_default")]
-    choices: Vec<Choice>,
-    usage: Option<WireUsage>,
-    error: Option<Value>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[derive(Debug, Deserialize)]
-struct Choice {
-    #[serde(default, deserialize_with = "null_is_default")]
-    index: u64,
-    /// In a whole answer it is called `message`.
-    #[serde(default, alias = "message", deserialize_with = "null_is_default")]
-    delta: Delta,
-    finish_reason: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Delta {
-    #[serde(default)]
-    content: Text,
-    /// What DeepSeek, vLLM and llama.cpp call the model's thoughts.
-    #[serde(default)]
-    reasoning_content: Text,
-    /// What OpenRouter, Groq and Ollama call them. A service that gives both says the same in both.
-    #[serde(default)]
-    reasoning: Text,
-    #[serde(default)]
-    refusal: Text,
-    #[serde(default, deserialize_with = "null_is_default")]
-    tool_calls: Vec<CallDelta>,
-}
-
-#[derive(Debug, Deserialize)]
-struct CallDelta {
-    index: Option<u64>,
-    id: Option<String>,
-    #[serde(default, deserialize_with = "null_is_default")]
-    function: FunctionDelta,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct FunctionDelta {
-    name: Option<String>,
-    #[serde(default)]
-    arguments: Arguments,
-}
-
-#[derive(Debug, Deserialize)]
-struct WireUsage {
-    #[serde(default, deserialize_with = "null_is_default")]
-    prompt_tokens: u64,
-    #[serde(default, deserialize_with = "null_is_default")]
-    completion_tokens: u64,
-}
-
-fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-/// Text on the wire: a string, null, or a list of parts of which some have text.
-#[derive(Debug, Default)]
-struct Text(String);
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Loose { holds_json: false }).map(Self)
+    fn choice(delta: &str, reason: &str) -> String {
+        format!(r#"{{"index":0,"delta":{{{delta}}},"finish_reason":{reason}}}"#)
     }
-}
 
-/// More of a call's arguments. Some services give the object itself in the place of its text.
-#[derive(Debug, Default)]
-struct Arguments(String);
-
-impl<'de> Deserialize<'de> for Arguments {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Loose { holds_json: true }).map(Self)
+    fn chunk(choices: &str, rest: &str) -> String {
+        format!(r#"{{"id":"1","choices":[{choices}]{rest}}}"#)
     }
-}
 
-/// Reads a text from whatever services put in its place.
-struct Loose {
-    /// Whether what is no text is the meant JSON itself; otherwise its parts hold the text.
-    holds_json: bool,
-}
+    fn chunks() -> Vec<String> {
+        let deltas = [
+            r#""content":"a""#,
+            r#""content":"b \n\"c""#,
+            r#""content":"""#,
+            r#""content":null"#,
+            r#""content":[{"type":"text","text":"d"}]"#,
+            r#""content":"e","reasoning":"f""#,
+            r#""reasoning_content":"g""#,
+            r#""content":null,"reasoning_content":"h""#,
+            r#""content":"i","refusal":"j""#,
+            r#""content":"k","tool_calls":[{"index":0,"function":{"name":"t","arguments":"l"}}]"#,
+        ];
+        let mut chunks: Vec<String> = deltas.iter().map(|delta| chunk(&choice(delta, "null"), "")).collect();
+        let text = choice(r#""content":"m""#, "null");
+        chunks.extend([
+            chunk(&choice(r#""content":"n""#, "\"length\""), ""),
+            chunk(&text, r#","usage":{"prompt_tokens":3,"completion_tokens":4}"#),
+            chunk(&format!("{text},{text}"), ""),
+            chunk(&text.replace("\"index\":0", "\"index\":1"), ""),
+            chunk("", ""),
+            "[DONE]".to_owned(),
+        ]);
+        chunks
+    }
 
-impl Loose {
-    fn read(&self, value: Value) -> String {
-        match value {
-            other if self.holds_json => other.to_string(),
-            Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
-            _ => String::new(),
+    #[test]
+    fn a_chunk_that_is_like_one_before_means_what_it_would_mean_by_itself() {
+        let chunks = chunks();
+        let triples = chunks.iter().flat_map(|a| chunks.iter().map(move |b| (a, b)));
+        for (a, b, c) in triples.flat_map(|(a, b)| chunks.iter().map(move |c| (a, b, c))) {
+            let new = || Answer::new(ToolNames::default());
+            let (mut answer, mut forgetful) = (new(), new());
+            let (mut events, mut expected) = (VecDeque::new(), VecDeque::new());
+            for data in [a, b, c, a] {
+                forgetful.templates = Templates::default();
+                assert!(forgetful.read(data, &mut expected).is_ok());
+                assert!(answer.read(data, &mut events).is_ok());
+            }
+            let ended = forgetful.finish(&mut expected).is_ok();
+            assert_eq!(answer.finish(&mut events).is_ok(), ended);
+            assert_eq!(events, expected, "{a}\n{b}\n{c}");
         }
-    }
-}
-
-impl<'de> Visitor<'de> for Loose {
-    type Value = String;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<String, E> {
-        Ok(text.to_owned())
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<String, E> {
-        Ok(text)
-    }
-
-    fn visit_unit<E>(self) -> Result<String, E> {
-        Ok(String::new())
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<String, E> {
-        Ok(self.read(value.into()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<String, E> {
-        Ok(self.read(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<String, E> {
-        Ok(self.read(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<String, E> {
-        Ok(self.read(value.into()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, parts: A) -> Result<String, A::Error> {
-        Ok(self.read(Value::deserialize(SeqAccessDeserializer::new(parts))?))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<String, A::Error> {
-        Ok(self.read(Value::deserialize(MapAccessDeserializer::new(map))?))
     }
 }

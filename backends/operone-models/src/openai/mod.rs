@@ -1,11 +1,12 @@
 //! The chat completions protocol, which OpenAI and most others speak.
 
 mod answer;
+mod chunk;
 mod request;
 
 use async_trait::async_trait;
-use operone_core::Result;
 use operone_core::model::{LanguageModel, ModelInfo, ModelOption, ModelRequest, ModelStream};
+use operone_core::{Error, Result};
 use reqwest::header::AUTHORIZATION;
 
 use crate::config::ServiceConfig;
@@ -58,7 +59,8 @@ impl LanguageModel for OpenAiCompatible {
         let config = &self.service.config;
         request.require(&config.model, &config.honoured(&ModelOption::ALL))?;
         let names = ToolNames::new(&request.tools);
-        let body = request_body(&config.model, &request, &names, self.dialect);
+        let body = request_body(&config.model, &request, &names, self.dialect)
+            .map_err(|error| Error::internal("a request cannot be written").with_source(error))?;
         let answer = Box::new(Answer::new(names));
         let answer = self.service.stream(&request, body, answer).await;
         answer.map_err(|error| error.with_operation("model.stream"))

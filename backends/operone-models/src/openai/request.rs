@@ -1,6 +1,11 @@
 //! What is sent in the chat completions protocol.
 
-use operone_core::model::{Message, ModelRequest, Reasoning, ReasoningEffort, ToolChoice};
+use std::borrow::Cow;
+
+use operone_core::model::{Message, ModelRequest, Reasoning, ReasoningEffort, ToolCall, ToolChoice};
+use operone_core::tool::ToolSpec;
+use serde::Serialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use crate::tool_names::ToolNames;
@@ -27,60 +32,122 @@ impl Dialect {
     }
 }
 
+/// The body of a request. What may be long is borrowed.
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    stream: bool,
+    stream_options: StreamOptions,
+    messages: Vec<WireMessage<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Typed<OfferedFunction<'a>>>,
+    /// Those that the request makes use of.
+    #[serde(flatten)]
+    options: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "role", rename_all = "snake_case")]
+enum WireMessage<'a> {
+    System {
+        content: &'a str,
+    },
+    User {
+        content: &'a str,
+    },
+    Assistant {
+        content: Option<&'a str>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        tool_calls: Vec<Call<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reasoning_content: Option<String>,
+    },
+    Tool {
+        tool_call_id: &'a str,
+        content: &'a str,
+    },
+}
+
+#[derive(Serialize)]
+struct Call<'a> {
+    id: &'a str,
+    #[serde(flatten)]
+    function: Typed<CalledFunction<'a>>,
+}
+
+/// A function with its type beside it.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Typed<F> {
+    Function { function: F },
+}
+
+#[derive(Serialize)]
+struct OfferedFunction<'a> {
+    name: String,
+    description: &'a str,
+    parameters: &'a Value,
+}
+
+#[derive(Serialize)]
+struct CalledFunction<'a> {
+    name: String,
+    arguments: Cow<'a, str>,
+}
+
 /// The body of a request for a streamed answer.
 pub(super) fn request_body(
     model: &str,
     request: &ModelRequest,
     names: &ToolNames,
     dialect: Dialect,
-) -> Vec<u8> {
-    let mut body = Map::new();
-    body.insert("model".into(), model.into());
-    body.insert("stream".into(), true.into());
-    body.insert("stream_options".into(), json!({"include_usage": true}));
+) -> serde_json::Result<Vec<u8>> {
     let asked = request.messages.iter().rposition(|message| matches!(message, Message::User { .. }));
     let messages = request.messages.iter().enumerate().filter_map(|(place, message)| {
         // Services want the thoughts of a turn that is not over, and refuse or pass over those of earlier ones.
         wire_message(message, names, asked.is_none_or(|asked| place > asked))
     });
-    body.insert("messages".into(), messages.collect());
     let tools = request.tools_to_tell();
-    if !tools.is_empty() {
-        let tools = tools.iter().map(|tool| {
-            json!({"type": "function", "function": {
-                "name": names.to_wire(&tool.name),
-                "description": tool.description,
-                "parameters": tool.input_schema,
-            }})
-        });
-        body.insert("tools".into(), tools.collect());
-        let choice = match &request.tool_choice {
-            ToolChoice::None => Some(json!("none")),
-            ToolChoice::Required => Some(json!("required")),
-            ToolChoice::Tool(name) => {
-                Some(json!({"type": "function", "function": {"name": names.to_wire(name)}}))
-            }
-            _ => None,
-        };
-        body.extend(choice.map(|choice| ("tool_choice".into(), choice)));
-    }
-    if let Some(schema) = &request.response_schema {
+    serde_json::to_vec(&Body {
+        model,
+        stream: true,
+        stream_options: StreamOptions { include_usage: true },
+        messages: messages.collect(),
+        tools: tools.iter().map(|tool| offered(tool, names)).collect(),
+        options: options(request, names, dialect),
+    })
+}
+
+fn options(request: &ModelRequest, names: &ToolNames, dialect: Dialect) -> Map<String, Value> {
+    let choice = match &request.tool_choice {
+        _ if request.tools_to_tell().is_empty() => None,
+        ToolChoice::None => Some(json!("none")),
+        ToolChoice::Required => Some(json!("required")),
+        ToolChoice::Tool(name) => {
+            Some(json!({"type": "function", "function": {"name": names.to_wire(name)}}))
+        }
+        _ => None,
+    };
+    let format = request.response_schema.as_ref().map(|schema| {
         let schema = json!({"name": schema.name, "strict": true, "schema": schema.schema});
-        body.insert("response_format".into(), json!({"type": "json_schema", "json_schema": schema}));
-    }
-    if !request.stop.is_empty() {
-        body.insert("stop".into(), json!(request.stop));
-    }
+        json!({"type": "json_schema", "json_schema": schema})
+    });
     let options = [
+        ("tool_choice", choice),
+        ("response_format", format),
+        ("stop", Some(&request.stop).filter(|stop| !stop.is_empty()).map(|stop| json!(stop))),
         ("temperature", request.temperature.map(number)),
         ("top_p", request.top_p.map(number)),
         (dialect.max_tokens, request.max_tokens.map(Value::from)),
         (dialect.seed, request.seed.map(Value::from)),
         ("reasoning_effort", request.reasoning.map(|effort| Value::from(spelled(effort)))),
     ];
-    let used = options.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    body.extend(used);
-    Value::Object(body).to_string().into_bytes()
+    options.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 /// The number as it was written: 0.2, not the 0.20000000298023224 that a wider float makes of it.
@@ -97,45 +164,46 @@ fn spelled(effort: ReasoningEffort) -> &'static str {
     }
 }
 
-fn wire_message(message: &Message, names: &ToolNames, with_thoughts: bool) -> Option<Value> {
+fn offered<'a>(tool: &'a ToolSpec, names: &ToolNames) -> Typed<OfferedFunction<'a>> {
+    let (name, description) = (names.to_wire(&tool.name), tool.description.as_str());
+    Typed::Function { function: OfferedFunction { name, description, parameters: &tool.input_schema } }
+}
+
+fn wire_message<'a>(message: &'a Message, names: &ToolNames, with_thoughts: bool) -> Option<WireMessage<'a>> {
     Some(match message {
-        Message::System { content } => json!({"role": "system", "content": content}),
-        Message::User { content } => json!({"role": "user", "content": content}),
-        Message::Assistant { content, calls, .. } if calls.is_empty() => {
-            json!({"role": "assistant", "content": content})
-        }
-        Message::Assistant { content, reasoning, calls } => {
-            let content = if content.is_empty() { Value::Null } else { content.as_str().into() };
-            let calls = calls.iter().map(|call| {
-                json!({"id": call.id, "type": "function", "function": {
-                    "name": names.to_wire(&call.name),
-                    "arguments": as_object(&call.arguments),
-                }})
-            });
-            let mut message =
-                json!({"role": "assistant", "content": content, "tool_calls": calls.collect::<Vec<_>>()});
-            // What is signed is another protocol's.
-            let own = reasoning.iter().filter(|thought| thought.signature.is_none());
-            let thoughts: Vec<&str> = own.map(|Reasoning { text, .. }| text.as_str()).collect();
-            if with_thoughts && !thoughts.is_empty() {
-                message["reasoning_content"] = thoughts.join("\n").into();
-            }
-            message
-        }
-        Message::Tool { call_id, content, .. } => {
-            json!({"role": "tool", "tool_call_id": call_id, "content": content})
-        }
+        Message::System { content } => WireMessage::System { content },
+        Message::User { content } => WireMessage::User { content },
+        Message::Assistant { content, reasoning, calls } => WireMessage::Assistant {
+            content: Some(content.as_str()).filter(|content| !content.is_empty() || calls.is_empty()),
+            tool_calls: calls.iter().map(|call| wire_call(call, names)).collect(),
+            reasoning_content: if with_thoughts && !calls.is_empty() { thoughts(reasoning) } else { None },
+        },
+        Message::Tool { call_id, content, .. } => WireMessage::Tool { tool_call_id: call_id, content },
         _ => return None,
     })
 }
 
+/// What is signed is another protocol's.
+fn thoughts(reasoning: &[Reasoning]) -> Option<String> {
+    let own = reasoning.iter().filter(|thought| thought.signature.is_none());
+    let thoughts: Vec<&str> = own.map(|thought| thought.text.as_str()).collect();
+    if thoughts.is_empty() { None } else { Some(thoughts.join("\n")) }
+}
+
+fn wire_call<'a>(call: &'a ToolCall, names: &ToolNames) -> Call<'a> {
+    let function = CalledFunction { name: names.to_wire(&call.name), arguments: as_object(&call.arguments) };
+    Call { id: &call.id, function: Typed::Function { function } }
+}
+
 /// Services parse the arguments of earlier calls and fail on what is no JSON object, which a model may well have
 /// written: such arguments are wrapped.
-fn as_object(arguments: &str) -> String {
-    match serde_json::from_str::<Value>(arguments) {
-        Ok(Value::Object(_)) => arguments.to_owned(),
-        _ if arguments.trim().is_empty() => "{}".to_owned(),
-        _ => json!({"malformed_arguments": arguments}).to_string(),
+fn as_object(arguments: &str) -> Cow<'_, str> {
+    match arguments.trim_start() {
+        "" => Cow::Borrowed("{}"),
+        object if object.starts_with('{') && serde_json::from_str::<IgnoredAny>(object).is_ok() => {
+            Cow::Borrowed(arguments)
+        }
+        _ => Cow::Owned(json!({"malformed_arguments": arguments}).to_string()),
     }
 }
 
@@ -166,9 +234,10 @@ mod tests {
         let names = ToolNames::new(&tools);
         request.tools = tools;
         request.max_tokens = Some(7);
-        let body: Value =
-            serde_json::from_slice(&request_body("m", &request, &names, Dialect::of("http://localhost/v1")))
-                .unwrap();
+        let body: Value = serde_json::from_slice(
+            &request_body("m", &request, &names, Dialect::of("http://localhost/v1")).unwrap(),
+        )
+        .unwrap();
         assert_eq!(
             body,
             json!({
@@ -195,7 +264,7 @@ mod tests {
 
     fn spelled_at(address: &str, request: &ModelRequest) -> Value {
         let names = ToolNames::new(&request.tools);
-        serde_json::from_slice(&request_body("m", request, &names, Dialect::of(address))).unwrap()
+        serde_json::from_slice(&request_body("m", request, &names, Dialect::of(address)).unwrap()).unwrap()
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The begin of an answer, up to its first event.
 
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 
-use super::watch::watch;
+use super::watch::begun;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{LanguageModel, ModelRequest, ModelStream};
 
@@ -13,5 +13,5 @@ pub(super) async fn begin(model: &dyn LanguageModel, request: ModelRequest) -> R
         let nothing = "the model's answer was cut off before its first word";
         Err(Error::new(ErrorKind::Unavailable, nothing).with_code("model_cut_off"))
     })?;
-    Ok(watch(stream::iter([Ok(first)]).chain(answer).boxed(), ()))
+    Ok(begun(first, answer))
 }

@@ -5,12 +5,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
+use tracing::Span;
 
 use crate::error::{Error, Result};
 use crate::model::{Finish, ModelEvent, ModelStream};
 
 /// What is told of an answer.
 pub(super) trait Watch: Send + Unpin + 'static {
+    /// The span in which the answer is read.
+    fn span(&self) -> Option<&Span> {
+        None
+    }
+
     /// A part went by that is not the end.
     fn part(&mut self, _part: &ModelEvent) {}
 
@@ -35,9 +41,9 @@ impl Watch for () {
     }
 }
 
-/// The answer, of which `watch` is told.
-pub(super) fn watch<W: Watch>(answer: ModelStream, watch: W) -> ModelStream {
-    Box::pin(Watched { answer: Some(answer), watch: Some(watch) })
+/// An answer of which the first part was read already.
+pub(super) fn begun(first: ModelEvent, answer: ModelStream) -> ModelStream {
+    Box::pin(Watched { first: Some(first), answer: Some(answer), watch: Some(()) })
 }
 
 /// Tells `watch` of the answer that `begun` gives.
@@ -45,7 +51,7 @@ pub(super) async fn watched<W: Watch>(
     begun: impl Future<Output = Result<ModelStream>> + Send,
     watch: W,
 ) -> Result<ModelStream> {
-    let mut watched = Watched { answer: None, watch: Some(watch) };
+    let mut watched = Watched { first: None, answer: None, watch: Some(watch) };
     match begun.await {
         Ok(answer) => {
             watched.answer = Some(answer);
@@ -59,11 +65,24 @@ pub(super) async fn watched<W: Watch>(
 }
 
 struct Watched<W: Watch> {
+    /// Read already, and not given yet.
+    first: Option<ModelEvent>,
     answer: Option<ModelStream>,
     watch: Option<W>,
 }
 
 impl<W: Watch> Watched<W> {
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<ModelEvent>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        let _entered = self.watch.as_ref().and_then(Watch::span).map(Span::enter);
+        match &mut self.answer {
+            Some(answer) => answer.as_mut().poll_next(context),
+            None => Poll::Ready(None),
+        }
+    }
+
     fn end(&mut self, end: End<'_>) -> Result<()> {
         self.answer = None;
         self.watch.take().map_or(Ok(()), |watch| watch.end(end))
@@ -74,8 +93,7 @@ impl<W: Watch> Stream for Watched<W> {
     type Item = Result<ModelEvent>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(answer) = &mut self.answer else { return Poll::Ready(None) };
-        let event = ready!(answer.as_mut().poll_next(context));
+        let event = ready!(self.next(context));
         let ended = match &event {
             Some(Ok(ModelEvent::Done(finish))) => self.end(End::Done(finish)),
             Some(Ok(part)) => {
@@ -91,6 +109,11 @@ impl<W: Watch> Stream for Watched<W> {
             Ok(()) => event,
             Err(error) => Some(Err(error)),
         })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let rest = self.answer.as_ref().map_or(0, |answer| answer.size_hint().0);
+        (usize::from(self.first.is_some()).saturating_add(rest), None)
     }
 }
 

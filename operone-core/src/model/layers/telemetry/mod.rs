@@ -5,11 +5,9 @@ mod metrics;
 mod prometheus;
 
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
 use serde_json::json;
 use tokio::time::Instant;
 use tracing::{Instrument, Span, field};
@@ -102,11 +100,7 @@ impl LanguageModel for Telemetry {
             first_event: None,
             spoken: self.content.then(Spoken::default),
         };
-        let begun = async {
-            let answer = self.model.stream(request).instrument(span.clone()).await?;
-            Ok(within(span, answer))
-        };
-        watched(begun, call).await
+        watched(self.model.stream(request).instrument(span), call).await
     }
 }
 
@@ -135,15 +129,6 @@ fn span(info: &ModelInfo, request: &ModelRequest) -> Span {
         span.record("gen_ai.request.stop_sequences", json!(request.stop).to_string());
     }
     span
-}
-
-/// The answer, with everything that is logged while it is read in the span.
-fn within(span: Span, mut answer: ModelStream) -> ModelStream {
-    stream::poll_fn(move |context| -> Poll<Option<Result<ModelEvent>>> {
-        let _entered = span.enter();
-        answer.as_mut().poll_next(context)
-    })
-    .boxed()
 }
 
 /// A call that goes on.
@@ -180,6 +165,10 @@ impl Call {
 }
 
 impl Watch for Call {
+    fn span(&self) -> Option<&Span> {
+        Some(&self.span)
+    }
+
     fn part(&mut self, part: &ModelEvent) {
         self.event();
         if let Some(spoken) = &mut self.spoken {

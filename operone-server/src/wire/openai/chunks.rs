@@ -5,12 +5,15 @@ use axum::body::Bytes;
 use operone_core::model::{Finish, ToolCall};
 use serde::Serialize;
 
-use super::openai::{AnswerHead, reason, usage_body};
+use super::answer::{AnswerHead, UsageBody, reason};
+
+/// What stands between the delta of a chunk without a reason to end, and the end of its event.
+const GOES_ON: &[u8] = b",\"logprobs\":null,\"finish_reason\":null}]}\n\n";
 
 /// Collects chunks until they are taken.
 #[derive(Debug)]
 pub(crate) struct ChunkWriter {
-    /// What every chunk begins with.
+    /// What every chunk begins with, up to its choices.
     begin: Vec<u8>,
     calls: usize,
     written: Vec<u8>,
@@ -22,18 +25,6 @@ struct Begin<'a> {
     object: &'static str,
     created: i64,
     model: &'a str,
-}
-
-#[derive(Default, Serialize)]
-struct Delta<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning_content: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool_calls: Option<[CallDelta<'a>; 1]>,
 }
 
 #[derive(Serialize)]
@@ -55,45 +46,47 @@ impl ChunkWriter {
     /// Writes the first chunk, which has who speaks and what was looked up.
     pub(crate) fn new(head: &AnswerHead) -> Self {
         let AnswerHead { id, created, model, found } = head;
-        let mut writer = Self { begin: Vec::new(), calls: 0, written: Vec::new() };
-        writer.write(b"data: ");
-        writer.json(&Begin { id, object: "chat.completion.chunk", created: *created, model });
+        let mut begin = b"data: ".to_vec();
+        json(&mut begin, &Begin { id, object: "chat.completion.chunk", created: *created, model });
         // The object goes on in each chunk.
-        writer.written.pop();
-        writer.begin = std::mem::take(&mut writer.written);
-        writer.choice(&Delta { role: Some("assistant"), content: Some(""), ..Delta::default() }, None);
+        begin.pop();
+        let mut writer = Self { begin, calls: 0, written: Vec::new() };
+        writer.begin_chunk(0);
         if let Some(found) = found {
             writer.write(b",\"operone\":");
-            writer.json(found);
+            json(&mut writer.written, found);
         }
-        writer.end_chunk();
+        writer.write(b",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}");
+        writer.write(GOES_ON);
         writer
     }
 
     pub(crate) fn text(&mut self, text: &str) {
-        self.delta(&Delta { content: Some(text), ..Delta::default() });
+        self.delta(b"{\"content\":", text, text.len());
     }
 
     pub(crate) fn thought(&mut self, thought: &str) {
-        self.delta(&Delta { reasoning_content: Some(thought), ..Delta::default() });
+        self.delta(b"{\"reasoning_content\":", thought, thought.len());
     }
 
     pub(crate) fn call(&mut self, call: &ToolCall) {
         let function = FunctionDelta { name: &call.name, arguments: &call.arguments };
-        let call = CallDelta { index: self.calls, id: &call.id, kind: "function", function };
+        let delta = CallDelta { index: self.calls, id: &call.id, kind: "function", function };
         self.calls += 1;
-        self.delta(&Delta { tool_calls: Some([call]), ..Delta::default() });
+        self.delta(b"{\"tool_calls\":", &[delta], call.arguments.len());
     }
 
     /// The end of an answer, with what it cost if that is wanted.
     pub(crate) fn finish(&mut self, finish: &Finish, includes_usage: bool) {
-        self.choice(&Delta::default(), Some(reason(finish.reason)));
-        self.end_chunk();
+        self.begin_chunk(0);
+        self.write(b",\"choices\":[{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":");
+        json(&mut self.written, reason(finish.reason));
+        self.write(b"}]}\n\n");
         if includes_usage {
-            self.written.extend_from_slice(&self.begin);
+            self.begin_chunk(0);
             self.write(b",\"choices\":[],\"usage\":");
-            self.json(&usage_body(&finish.usage));
-            self.end_chunk();
+            json(&mut self.written, &UsageBody::new(&finish.usage));
+            self.write(b"}\n\n");
         }
         self.write(b"data: [DONE]\n\n");
     }
@@ -101,7 +94,7 @@ impl ChunkWriter {
     /// The end of an answer that failed on the way.
     pub(crate) fn fail(&mut self, error: &impl Serialize) {
         self.write(b"data: ");
-        self.json(error);
+        json(&mut self.written, error);
         self.write(b"\n\ndata: [DONE]\n\n");
     }
 
@@ -115,33 +108,30 @@ impl ChunkWriter {
         std::mem::take(&mut self.written).into()
     }
 
-    fn delta(&mut self, delta: &Delta<'_>) {
-        self.choice(delta, None);
-        self.end_chunk();
-    }
-
-    /// A chunk up to its last bracket.
-    fn choice(&mut self, delta: &Delta<'_>, finish_reason: Option<&str>) {
-        self.written.extend_from_slice(&self.begin);
+    /// A chunk whose delta begins with this key; its value will be about so long.
+    fn delta(&mut self, key: &[u8], value: &(impl Serialize + ?Sized), length: usize) {
+        self.begin_chunk(length);
         self.write(b",\"choices\":[{\"index\":0,\"delta\":");
-        self.json(delta);
-        self.write(b",\"logprobs\":null,\"finish_reason\":");
-        self.json(&finish_reason);
-        self.write(b"}]");
+        self.write(key);
+        json(&mut self.written, value);
+        self.write(b"}");
+        self.write(GOES_ON);
     }
 
-    fn end_chunk(&mut self) {
-        self.write(b"}\n\n");
+    /// Makes room for all of the chunk at once.
+    fn begin_chunk(&mut self, length: usize) {
+        self.written.reserve(self.begin.len() + length + 128);
+        self.written.extend_from_slice(&self.begin);
     }
 
     fn write(&mut self, bytes: &[u8]) {
         self.written.extend_from_slice(bytes);
     }
+}
 
-    fn json(&mut self, value: &impl Serialize) {
-        // It goes to memory, and no value here refuses to be written.
-        let _ = serde_json::to_writer(&mut self.written, value);
-    }
+fn json(written: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    // It goes to memory, and no value here refuses to be written.
+    let _ = serde_json::to_writer(written, value);
 }
 
 #[cfg(test)]
