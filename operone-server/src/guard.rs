@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tower_http::validate_request::ValidateRequest;
 
 use crate::error::ApiError;
 
@@ -49,10 +50,14 @@ impl AllowedHosts {
 
 /// Refuses requests whose `Host` is not ours, which is how a page elsewhere would reach this machine through a
 /// name of its own (DNS rebinding), and requests whose `Origin` is another site.
-pub(crate) async fn own_host(State(allowed): State<AllowedHosts>, request: Request, next: Next) -> Response {
-    match allowed.refusal(request.headers()) {
-        Some(refusal) => refusal.into_response(),
-        None => next.run(request).await,
+impl ValidateRequest<Body> for AllowedHosts {
+    type ResponseBody = Body;
+
+    fn validate(&mut self, request: &mut Request) -> Result<(), Response> {
+        match self.refusal(request.headers()) {
+            Some(refusal) => Err(refusal.into_response()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -34,6 +34,7 @@ mod models;
 mod parts;
 mod process;
 mod program;
+mod request_id;
 mod routes;
 mod sse;
 mod wire;

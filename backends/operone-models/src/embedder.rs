@@ -4,20 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use hyper::header::AUTHORIZATION;
 use operone_core::backoff::Backoff;
 use operone_core::embed::{Embedder, EmbedderInfo, Tokenizer};
 use operone_core::in_process::HashingEmbedder;
 use operone_core::text::normalize;
 use operone_core::{Error, Result};
-use reqwest::Response;
-use reqwest::header::AUTHORIZATION;
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
 
 use crate::config::ServiceConfig;
-use crate::error::{from_status, from_transport, protocol, silent};
+use crate::error::{from_status, protocol, silent};
 use crate::hint;
-use crate::http::bearer;
+use crate::http::{Response, bearer};
 use crate::service::Service;
 
 /// The most texts of one request.
@@ -79,7 +78,7 @@ impl OpenAiCompatibleEmbedder {
         let headers = authorization.map(|key| (AUTHORIZATION, key));
         let info = EmbedderInfo::new(format!("{}:{}", named(&config), config.model), 0, WINDOW);
         let tokenizer = HashingEmbedder::new(1).tokenizer();
-        let service = Service::new(config, "embeddings", headers)?;
+        let service = Service::new(config, "embeddings", "application/json", headers)?;
         let mut embedder = Self { service, tokenizer, info };
         let vectors = embedder.batch(&["dimension"]).await?;
         embedder.info.dimension = vectors.first().map_or(0, Vec::len);
@@ -118,7 +117,7 @@ impl OpenAiCompatibleEmbedder {
         let request = Request { model: &self.service.config.model, input: texts, encoding_format: "float" };
         let body = serde_json::to_vec(&request)
             .map_err(|error| Error::internal("the texts cannot be written as JSON").with_source(error))?;
-        let response = self.service.post(body, "application/json").await?;
+        let response = self.service.post(body).await?;
         let (status, retry_after) = (response.status(), hint::of_headers(response.headers()));
         let body = self.whole(response).await?;
         if !status.is_success() {
@@ -137,9 +136,7 @@ impl OpenAiCompatibleEmbedder {
 
     async fn whole(&self, mut response: Response) -> Result<Vec<u8>> {
         let (mut body, waited) = (Vec::new(), self.service.config.idle_timeout);
-        while let Some(piece) =
-            timeout(waited, response.chunk()).await.map_err(|_| silent(waited))?.map_err(from_transport)?
-        {
+        while let Some(piece) = timeout(waited, response.bytes()).await.map_err(|_| silent(waited))?? {
             if body.len() + piece.len() > MAX_ANSWER {
                 return Err(protocol("the embedding service's answer is too long"));
             }

@@ -36,24 +36,10 @@ pub(crate) fn endless(after: Duration) -> Error {
     Error::new(ErrorKind::Unavailable, detail).with_code("model_stalled").with_retryable(false)
 }
 
-/// The request did not get through.
-pub(crate) fn from_transport(error: reqwest::Error) -> Error {
-    if error.is_body() || error.is_decode() {
-        return cut_off().with_source(error.without_url());
-    }
-    let what = if broke(&error) {
-        "the connection to the model service broke"
-    } else if error.is_connect() {
-        "the model service cannot be reached"
-    } else {
-        "the model service did not answer in time"
-    };
-    Error::new(ErrorKind::Unavailable, what).with_code("model_unavailable").with_source(error.without_url())
-}
-
-/// Whether there was a connection, and it ended before an answer began.
-pub(crate) fn broke(error: &reqwest::Error) -> bool {
-    !(error.is_connect() || error.is_timeout() || error.is_body() || error.is_decode())
+/// There was a connection, and it ended before an answer began.
+pub(crate) fn broken() -> Error {
+    Error::new(ErrorKind::Unavailable, "the connection to the model service broke")
+        .with_code("model_unavailable")
 }
 
 /// The service answered with a status that is no success.

@@ -20,10 +20,13 @@ use operone_core::{Error, ErrorKind, Result};
 use serde_json::Value;
 
 use crate::error::{cut_off, from_status};
+use crate::hint;
+use crate::http::tls;
 use crate::promise::Promise;
 use crate::tool_names::ToolNames;
-use crate::{hint, http};
 
+/// The longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
 /// The longest wait for the begin of an answer and for more of it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -60,7 +63,19 @@ impl GenAiModel {
     /// The begin of a client with this crate's TLS settings; `genai` is built without any of its own. Keys come from the
     /// environment unless the builder is told otherwise.
     pub fn client() -> Result<ClientBuilder> {
-        Ok(Client::builder().with_reqwest(http::client(Duration::from_secs(10))?))
+        let transport = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls()?)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            // Another crate of the program may have switched these on: what is small on the wire is then large in memory.
+            .no_gzip()
+            .no_brotli()
+            .no_deflate()
+            .no_zstd()
+            .connect_timeout(CONNECT)
+            .build()
+            .map_err(|error| Error::internal("the HTTP client cannot be built").with_source(error))?;
+        Ok(Client::builder().with_reqwest(transport))
     }
 
     /// Sets what its tokens cost.

@@ -3,19 +3,19 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use operone_core::model::ModelEvent;
 use operone_core::{Error, Result};
-use reqwest::Response;
 use serde_json::Value;
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::config::Secret;
-use crate::error::{cut_off, endless, from_stream, from_transport, protocol, silent};
+use crate::error::{cut_off, endless, from_stream, protocol, silent};
+use crate::http::Response;
 use crate::promise::Promise;
 use crate::sse::SseDecoder;
 
@@ -54,11 +54,6 @@ impl From<Error> for Fault {
     }
 }
 
-type Body = Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>;
-
-/// How long the end of a body is waited for after the end of the answer in it.
-const SEEN_OUT: Duration = Duration::from_millis(200);
-
 /// How long an answer may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
@@ -72,7 +67,7 @@ pub(crate) struct Patience {
 /// asked for.
 pub(crate) struct Reading {
     /// None once everything was received or nothing more is wanted.
-    bytes: Option<Body>,
+    bytes: Option<Response>,
     sse: SseDecoder,
     decoder: Box<dyn Decode>,
     promise: Promise,
@@ -98,7 +93,7 @@ impl Reading {
         key: Option<Secret>,
     ) -> Self {
         Self {
-            bytes: Some(Box::pin(response.bytes_stream())),
+            bytes: Some(response),
             sse: SseDecoder::default(),
             decoder,
             promise,
@@ -175,7 +170,7 @@ impl Reading {
 
     fn end(&mut self) -> Result<()> {
         if let Some(rest) = self.bytes.take().filter(|_| self.decoder.has_ended()) {
-            see_out(rest);
+            rest.see_out();
         }
         self.decoder.finish(&mut self.events)
     }
@@ -188,9 +183,9 @@ impl Reading {
         if left.is_zero() {
             return Poll::Ready(Err(endless(self.patience.answer)));
         }
-        if let Poll::Ready(bytes) = bytes.as_mut().poll_next(context) {
+        if let Poll::Ready(bytes) = bytes.poll_bytes(context) {
             self.waits = false;
-            return Poll::Ready(bytes.transpose().map_err(from_transport));
+            return Poll::Ready(bytes);
         }
         if !self.waits {
             self.waits = true;
@@ -233,15 +228,6 @@ impl Stream for Reading {
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.events.len() + usize::from(self.first.is_some()), None)
     }
-}
-
-/// Reads to the end of a body of which nothing more is wanted, if it comes within a moment: only then the connection is
-/// used again.
-fn see_out(mut rest: Body) {
-    if let Poll::Ready(None) = rest.as_mut().poll_next(&mut Context::from_waker(Waker::noop())) {
-        return;
-    }
-    tokio::spawn(timeout(SEEN_OUT, async move { while let Some(Ok(_)) = rest.next().await {} }));
 }
 
 /// The service sent bytes that are no UTF-8.

@@ -2,26 +2,27 @@
 
 use std::fmt;
 
-use bytes::Bytes;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use operone_core::Result;
 use operone_core::model::{ModelRequest, ModelStream};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Response, Url};
 use tokio::time::timeout;
 
 use crate::config::ServiceConfig;
-use crate::error::{broke, from_status, from_transport, protocol, silent};
+use crate::error::{from_status, protocol, silent};
 use crate::hint;
-use crate::http;
+use crate::http::{self, Address, Client, Response};
 use crate::promise::Promise;
 use crate::reading::{Decode, Patience, Reading};
+
+/// The type of streamed answers.
+pub(crate) const EVENTS: &str = "text/event-stream";
+
+const AGENT: &str = concat!("operone/", env!("CARGO_PKG_VERSION"));
 
 /// Where to send requests, and how.
 #[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) config: ServiceConfig,
-    address: Url,
-    headers: HeaderMap,
     client: Client,
 }
 
@@ -32,39 +33,31 @@ impl fmt::Debug for Service {
 }
 
 impl Service {
-    /// A route below the service's address; `headers` carry the key and what the protocol wants. Calls nobody.
+    /// A route below the service's address, and the type of its answers; `headers` carry the key and what the protocol
+    /// wants. Calls nobody.
     pub(crate) fn new(
         config: ServiceConfig,
         route: &str,
+        accept: &'static str,
         headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     ) -> Result<Self> {
-        let address = http::address(&config.base_url, route)?;
+        let address = Address::new(&config.base_url, route)?;
         let mut all = http::headers(&config.headers)?;
-        for (name, value) in headers {
+        let own = [(USER_AGENT, AGENT), (ACCEPT, accept)]
+            .map(|(name, value)| (name, HeaderValue::from_static(value)));
+        for (name, value) in own.into_iter().chain(headers) {
             // What the host has set itself counts.
             all.entry(name).or_insert(value);
         }
         all.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let client = http::client(config.connect_timeout)?;
-        Ok(Self { config, address, headers: all, client })
+        let client = Client::new(address, all, config.connect_timeout)?;
+        Ok(Self { config, client })
     }
 
-    /// Sends a body and waits for the begin of the answer to it. A service may close a connection that was kept at the
-    /// moment it is used again: what broke before an answer began goes out once more.
-    pub(crate) async fn post(&self, body: Vec<u8>, accept: &'static str) -> Result<Response> {
-        let body = Bytes::from(body);
-        let send = || {
-            let request = self.client.post(self.address.clone()).headers(self.headers.clone());
-            request.header(ACCEPT, accept).body(body.clone()).send()
-        };
-        let sent = async {
-            match send().await {
-                Err(error) if broke(&error) => send().await,
-                sent => sent,
-            }
-        };
+    /// Sends a body and waits for the begin of the answer to it.
+    pub(crate) async fn post(&self, body: Vec<u8>) -> Result<Response> {
         let waited = self.config.request_timeout;
-        timeout(waited, sent).await.map_err(|_| silent(waited))?.map_err(from_transport)
+        timeout(waited, self.client.post(body.into())).await.map_err(|_| silent(waited))?
     }
 
     /// Asks for an answer to `request`, written as `body`: up to its first part.
@@ -74,7 +67,7 @@ impl Service {
         body: Vec<u8>,
         decoder: Box<dyn Decode>,
     ) -> Result<ModelStream> {
-        let response = self.post(body, "text/event-stream").await?;
+        let response = self.post(body).await?;
         let mut reading = self.check(response, request, decoder).await?;
         reading.begin().await?;
         Ok(Box::pin(reading))
@@ -100,7 +93,7 @@ impl Service {
         }
         if media_type.starts_with("application/json") {
             reading.receive_whole().await?;
-        } else if !media_type.starts_with("text/event-stream") {
+        } else if !media_type.starts_with(EVENTS) {
             return Err(protocol("the address answers, but not as a model service does"));
         }
         Ok(reading)

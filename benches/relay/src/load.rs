@@ -6,6 +6,7 @@ use futures_util::future::try_join_all;
 use tokio::time::sleep;
 
 use crate::client::{Client, Taken};
+use crate::cores::Cores;
 use crate::mock::Wish;
 use crate::process::Process;
 use crate::report::{Cost, Row, print};
@@ -34,10 +35,14 @@ struct Way {
 /// Starts everything, measures and prints.
 pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
     let data = tempfile::tempdir()?;
+    let cores = Cores::of_this_process()?;
+    cores.take_others()?;
     let model = Process::own(&["mock"])?;
     let upstream = model.url();
+    cores.take_those_of_relays()?;
     let proxy = Process::own(&["proxy", &upstream])?;
     let operone = Process::operone(&options.server, data.path(), &upstream)?;
+    cores.take_others()?;
     let ways = [
         Way { process: model, relays: false },
         Way { process: proxy, relays: true },

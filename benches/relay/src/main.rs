@@ -1,6 +1,7 @@
 //! What Operone's relay of a model's answer costs, beside a bare proxy: `cargo xtask bench relay` builds and runs it.
 
 mod client;
+mod cores;
 mod load;
 mod mock;
 mod process;

@@ -19,15 +19,16 @@ pub(crate) use rag::chunk_options;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
+use tower::layer::layer_fn;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::validate_request::ValidateRequestHeaderLayer;
 
-use crate::error::problems;
-use crate::guard::own_host;
+use crate::error::Problems;
 use crate::idempotency::replay;
 use crate::limits;
 use crate::parts::Parts;
@@ -45,8 +46,7 @@ pub fn router(parts: Parts) -> Router {
         .route_layer(repeatable.clone())
         .route("/v1/chat/completions", post(openai::chat))
         .route("/v1/embeddings", post(openai::embeddings))
-        .layer(DefaultBodyLimit::max(limits::BULK_BODY))
-        .layer(RequestBodyLimitLayer::new(limits::BULK_BODY));
+        .layer(body_limit(limits::BULK_BODY));
     let created = Router::new()
         .route("/agents", post(agents::create).get(agents::list))
         .route("/agents/batch", post(agents::create_batch))
@@ -91,8 +91,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/readyz", get(operations::ready))
         .route("/info", get(operations::info))
         .route("/metrics", get(operations::metrics))
-        .layer(DefaultBodyLimit::max(limits::BODY))
-        .layer(RequestBodyLimitLayer::new(limits::BODY));
+        .layer(body_limit(limits::BODY));
     let uploads = Router::new()
         .route("/rag/documents", put(rag_uploads::put_named))
         .route("/rag/documents/{doc_id}", put(rag_uploads::put))
@@ -103,7 +102,7 @@ pub fn router(parts: Parts) -> Router {
 /// The internal routes, for a listener of their own where `token` is given: requests then carry it as bearer.
 pub fn internal_router(parts: Parts, token: Option<String>) -> Router {
     let routes = Router::new().route("/internal/workers", post(internal::start_worker));
-    let routes = routes.layer(RequestBodyLimitLayer::new(limits::BODY)).with_state(parts.clone());
+    let routes = routes.layer(body_limit(limits::BODY)).with_state(parts.clone());
     let routes = match token {
         Some(token) => routes.layer(from_fn_with_state(internal::Token::new(token), internal::authorize)),
         None => routes,
@@ -111,14 +110,19 @@ pub fn internal_router(parts: Parts, token: Option<String>) -> Router {
     surround(routes, &parts)
 }
 
+/// For what reads a body by an extractor, and for what reads it otherwise.
+fn body_limit(bytes: usize) -> (DefaultBodyLimit, RequestBodyLimitLayer) {
+    (DefaultBodyLimit::max(bytes), RequestBodyLimitLayer::new(bytes))
+}
+
 fn surround(routes: Router, parts: &Parts) -> Router {
     // `SizeAbove` takes what has its size too, and what has no known size: streams of events must stay out.
     let compressed = SizeAbove::new(COMPRESS_ABOVE + 1).and(NotForContentType::SSE);
     // The first is the outermost. As one layer they are cloned once for a request, and not each with all below it.
     routes.layer((
-        from_fn(problems),
-        from_fn_with_state(parts.allowed_hosts.clone(), own_host),
+        layer_fn(Problems),
         CatchPanicLayer::new(),
         CompressionLayer::new().compress_when(compressed),
+        ValidateRequestHeaderLayer::custom(parts.allowed_hosts.clone()),
     ))
 }

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{ApiError, ApiResult, FieldError, openai_error};
 use crate::extract::{Body, Id, Tenant};
 use crate::parts::Parts;
+use crate::request_id;
 use crate::sse::respond_with_frames;
 use crate::wire::openai::{
     AnswerHead, ChatRequest, ChunkWriter, EmbeddingRequest, embeddings_body, language_model_body, model_body,
@@ -67,7 +68,7 @@ pub(super) async fn chat(
     let info = model.info();
     let found = look_up(&parts, tenant, &lookup, &mut request, info.is_language_model).await?;
     let head = AnswerHead {
-        id: format!("chatcmpl-{}", parts.ids.next().simple()),
+        id: format!("chatcmpl-{}", request_id::new().simple()),
         created: parts.services.clock.now().as_millis() / 1000,
         model: info.name,
         found,

@@ -4,13 +4,13 @@ mod answer;
 mod request;
 
 use async_trait::async_trait;
+use hyper::header::{HeaderName, HeaderValue};
 use operone_core::Result;
 use operone_core::model::{LanguageModel, ModelInfo, ModelOption, ModelRequest, ModelStream};
-use reqwest::header::{HeaderName, HeaderValue};
 
 use crate::config::ServiceConfig;
 use crate::http;
-use crate::service::Service;
+use crate::service::{EVENTS, Service};
 use crate::tool_names::ToolNames;
 use answer::Answer;
 use request::request_body;
@@ -54,7 +54,7 @@ impl Anthropic {
         let version = (HeaderName::from_static("anthropic-version"), HeaderValue::from_static(VERSION));
         let key = config.api_key.as_ref().map(http::bare).transpose()?;
         let key = key.map(|key| (HeaderName::from_static("x-api-key"), key));
-        let service = Service::new(config, "messages", [version].into_iter().chain(key))?;
+        let service = Service::new(config, "messages", EVENTS, [version].into_iter().chain(key))?;
         Ok(Self { service })
     }
 }

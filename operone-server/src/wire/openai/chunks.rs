@@ -46,7 +46,8 @@ impl ChunkWriter {
     /// Writes the first chunk, which has who speaks and what was looked up.
     pub(crate) fn new(head: &AnswerHead) -> Self {
         let AnswerHead { id, created, model, found } = head;
-        let mut begin = b"data: ".to_vec();
+        let mut begin = Vec::with_capacity(256);
+        begin.extend_from_slice(b"data: ");
         json(&mut begin, &Begin { id, object: "chat.completion.chunk", created: *created, model });
         // The object goes on in each chunk.
         begin.pop();
