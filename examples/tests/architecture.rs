@@ -52,7 +52,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
 ];
 
 /// Outside things, and who alone may use them.
-const DRIVERS: [(&str, &[&str]); 12] = [
+const DRIVERS: [(&str, &[&str]); 13] = [
     ("axum", &["operone-server", "relay-bench"]),
     ("safetensors", &["operone-embed"]),
     ("cap-std", &["operone-files"]),
@@ -61,7 +61,8 @@ const DRIVERS: [(&str, &[&str]); 12] = [
     ("rmcp", &["operone-mcp"]),
     ("rusqlite", &["operone-sqlite"]),
     ("sqlx", &["operone-postgres"]),
-    ("hyper", &["operone-server"]),
+    ("hyper", &["operone-models", "operone-server"]),
+    ("hyper-rustls", &["operone-models"]),
     ("clap", &["operone-server"]),
     ("landlock", &["operone-sandbox"]),
     ("seccompiler", &["operone-sandbox"]),

@@ -88,3 +88,77 @@ impl Drop for Sweep {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper_rustls::MaybeHttpsStream;
+    use hyper_util::rt::TokioIo;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::pause;
+
+    use super::*;
+
+    /// A connection that can take a request, and its other end.
+    async fn connection() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let stream = MaybeHttpsStream::Http(TokioIo::new(near.unwrap()));
+        (Connection::new(stream).await.unwrap(), far.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn what_the_service_closes_is_swept_out() {
+        let pool = Arc::new(Pool::default());
+        let ((first, far), (second, other_far)) = (connection().await, connection().await);
+        pool.put(first);
+        pool.put(second);
+        pause();
+        let swept = async |count| {
+            // Time passes at once here, whenever there is nothing else to do.
+            sleep(SWEEP * 3).await;
+            let idle = pool.lock();
+            assert_eq!((idle.connections.len(), idle.is_swept), (count, count > 0));
+        };
+        swept(2).await;
+        drop(far);
+        swept(1).await;
+        drop(other_far);
+        swept(0).await;
+        assert!(pool.take().is_none());
+        let (third, _far) = connection().await;
+        pool.put(third);
+        assert!(pool.lock().is_swept, "it begins anew");
+        assert!(pool.take().is_some());
+    }
+
+    #[tokio::test]
+    async fn no_more_are_kept_than_the_most() {
+        let pool = Arc::new(Pool::default());
+        let mut far = Vec::new();
+        for _ in 0..MOST + 2 {
+            let (connection, end) = connection().await;
+            pool.put(connection);
+            far.push(end);
+        }
+        assert_eq!(pool.lock().connections.len(), MOST);
+    }
+
+    #[test]
+    fn a_runtime_that_ends_takes_the_sweep_with_it() {
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let pool = Arc::new(Pool::default());
+        for _ in 0..2 {
+            let runtime = runtime();
+            let _far = runtime.block_on(async {
+                let (connection, far) = connection().await;
+                pool.put(connection);
+                assert!(pool.lock().is_swept);
+                far
+            });
+            drop(runtime);
+            assert!(!pool.lock().is_swept);
+        }
+        // Their sockets belonged to runtimes that are gone.
+        assert!(pool.take().is_none());
+    }
+}

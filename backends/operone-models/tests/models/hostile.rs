@@ -133,64 +133,6 @@ async fn a_service_that_is_not_there_is_unavailable() {
     }
 }
 
-/// Answers the first request on a connection, and closes it when the second has come; counts the connections.
-async fn close_on_reuse(answer: Vec<u8>, answers: bool) -> (String, Arc<AtomicU64>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
-    let connections = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&connections);
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            counted.fetch_add(1, Ordering::Relaxed);
-            let mut request = [0; 4096];
-            if stream.read(&mut request).await.unwrap() > 0 && answers {
-                stream.write_all(&answer).await.unwrap();
-                let _second = stream.read(&mut request).await.unwrap();
-            }
-        }
-    });
-    (base_url, connections)
-}
-
-#[tokio::test]
-async fn a_kept_connection_that_closes_as_it_is_used_again_fails_nothing() {
-    for protocol in BOTH {
-        let body = match protocol {
-            Protocol::OpenAi => {
-                json!({"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]})
-            }
-            Protocol::Anthropic => {
-                json!({"type": "message", "role": "assistant", "stop_reason": "end_turn",
-                "content": [{"type": "text", "text": "a"}], "usage": {"input_tokens": 1, "output_tokens": 1}})
-            }
-        }
-        .to_string();
-        let head = format!("Content-Type: application/json\r\nContent-Length: {}", body.len());
-        let answer = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}");
-        let (base_url, connections) = close_on_reuse(answer.into_bytes(), true).await;
-        let model = protocol.model(ServiceConfig::new(base_url, "m"));
-        for number in 1..=4 {
-            assert_eq!(whole(parts(&*model, request()).await).unwrap().text, "a");
-            assert_eq!(
-                connections.load(Ordering::Relaxed),
-                number,
-                "one connection is used for two requests"
-            );
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_service_that_closes_a_new_connection_is_asked_once() {
-    for protocol in BOTH {
-        let (base_url, connections) = close_on_reuse(Vec::new(), false).await;
-        let model = protocol.model(ServiceConfig::new(base_url, "m"));
-        let error = parts(&*model, request()).await.remove(0).unwrap_err();
-        assert_eq!((error.code(), error.is_retryable()), ("model_unavailable", true), "{error}");
-        assert_eq!(connections.load(Ordering::Relaxed), 1);
-    }
-}
-
 /// Says `piece` for ever, as fast as it is read, and counts the bytes that went out.
 struct Flood {
     base_url: String,

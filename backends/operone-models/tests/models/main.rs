@@ -4,6 +4,7 @@
 
 mod anthropic;
 mod captures;
+mod connections;
 mod embeddings;
 mod fake;
 #[cfg(feature = "genai")]
