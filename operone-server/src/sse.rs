@@ -16,7 +16,7 @@ use operone_core::event::{Event, Received};
 use operone_core::id::WorkId;
 use serde_json::{Value, json};
 use tokio::time::{Instant, Sleep, sleep};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How long a stream may be silent before a comment keeps proxies from closing it.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -42,10 +42,14 @@ pub(crate) fn respond_plainly(events: impl Stream<Item = SseEvent> + Send + 'sta
     with_headers(sse.into_response())
 }
 
-/// An answer of server-sent events that are written already, each frame one or more of them.
-pub(crate) fn respond_with_frames(frames: impl Stream<Item = Bytes> + Send + 'static) -> Response {
-    let frames = KeptAlive { frames: Box::pin(frames), silence: Box::pin(sleep(KEEP_ALIVE)) };
-    let mut response = Body::from_stream(frames).into_response();
+/// An answer of server-sent events that are written already, each frame one or more of them. It breaks off when the
+/// server stops.
+pub(crate) fn respond_with_frames(
+    frames: impl Stream<Item = Bytes> + Send + Unpin + 'static,
+    stop: CancellationToken,
+) -> Response {
+    let (silence, stopped) = (Box::pin(sleep(KEEP_ALIVE)), Box::pin(stop.cancelled_owned()));
+    let mut response = Body::from_stream(KeptAlive { frames, silence, stopped }).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     with_headers(response)
 }
@@ -59,17 +63,19 @@ fn with_headers(mut response: Response) -> Response {
 
 /// Frames, with a comment where none comes for a while.
 struct KeptAlive<S> {
-    frames: Pin<Box<S>>,
+    frames: S,
     silence: Pin<Box<Sleep>>,
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-impl<S: Stream<Item = Bytes>> Stream for KeptAlive<S> {
+impl<S: Stream<Item = Bytes> + Unpin> Stream for KeptAlive<S> {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let frame = match self.frames.as_mut().poll_next(context) {
+        let frame = match Pin::new(&mut self.frames).poll_next(context) {
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Ready(Some(frame)) => frame,
+            Poll::Pending if self.stopped.as_mut().poll(context).is_ready() => return Poll::Ready(None),
             Poll::Pending => {
                 ready!(self.silence.as_mut().poll(context));
                 Bytes::from_static(b":\n\n")

@@ -11,6 +11,7 @@ mod rag;
 mod rag_documents;
 mod rag_jobs;
 mod rag_uploads;
+mod relay;
 mod runs;
 mod steps;
 mod tools;

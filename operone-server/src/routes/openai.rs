@@ -1,28 +1,25 @@
 //! `/v1`: the configured model and embedder for clients that speak OpenAI's wire, with retrieval and memory on request.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
 use operone_core::agent::AgentSpec;
-use operone_core::error::{Error, ErrorKind, Result};
+use operone_core::error::Result;
 use operone_core::id::TenantId;
-use operone_core::model::{Message, ModelEvent, ModelRequest, ModelStream};
+use operone_core::model::{Message, ModelEvent, ModelRequest};
 use operone_core::tool::ToolContext;
 use serde_json::{Map, Value, json};
 
-use crate::error::{ApiError, ApiResult, FieldError, openai_error};
+use super::relay::{Relay, cut_off};
+use crate::error::{ApiError, ApiResult, FieldError};
 use crate::extract::{Body, Id, Tenant};
 use crate::parts::Parts;
 use crate::request_id;
 use crate::sse::respond_with_frames;
 use crate::wire::openai::{
-    AnswerHead, ChatRequest, ChunkWriter, EmbeddingRequest, embeddings_body, language_model_body, model_body,
+    AnswerHead, ChatRequest, EmbeddingRequest, embeddings_body, language_model_body, model_body,
 };
 
 /// The most characters of a question that are looked up.
@@ -82,7 +79,7 @@ pub(super) async fn chat(
     })?;
     if streams {
         let frames = Relay::new(&head, events, includes_usage);
-        return Ok(respond_with_frames(frames.take_until(parts.stop().cancelled_owned())));
+        return Ok(respond_with_frames(frames, parts.stop()));
     }
     let (mut text, mut thoughts, mut calls) = (String::new(), String::new(), Vec::new());
     let finish = {
@@ -98,10 +95,6 @@ pub(super) async fn chat(
         }
     };
     Ok(Json(head.completion(text, &thoughts, &calls, &finish)).into_response())
-}
-
-fn cut_off() -> Error {
-    Error::new(ErrorKind::Unavailable, "the model's answer broke off")
 }
 
 /// Calls the tools of these capabilities for what the user said last and puts what they found before the model: as
@@ -163,66 +156,6 @@ fn add_to_system(request: &mut ModelRequest, text: &str) {
         content.push_str(text);
     } else {
         request.messages.insert(0, Message::System { content: text.to_owned() });
-    }
-}
-
-/// How much of an answer leaves at once, in bytes.
-const FRAME: usize = 8 * 1024;
-
-/// An answer in parts, as server-sent events. Those that are there at the same time leave together; what goes wrong on
-/// the way is told as the last one.
-struct Relay {
-    /// None after the end.
-    events: Option<ModelStream>,
-    writer: ChunkWriter,
-    includes_usage: bool,
-}
-
-impl Relay {
-    fn new(head: &AnswerHead, events: ModelStream, includes_usage: bool) -> Self {
-        Self { events: Some(events), writer: ChunkWriter::new(head), includes_usage }
-    }
-
-    /// Writes a part; the end is the last one.
-    fn write(&mut self, event: Result<ModelEvent>) {
-        match event {
-            Ok(ModelEvent::Text(text)) => self.writer.text(&text),
-            Ok(ModelEvent::Reasoning(more)) if more.text.is_empty() => {}
-            Ok(ModelEvent::Reasoning(more)) => self.writer.thought(&more.text),
-            Ok(ModelEvent::Call(call)) => self.writer.call(&call),
-            Ok(ModelEvent::Done(finish)) => {
-                self.events = None;
-                self.writer.finish(&finish, self.includes_usage);
-            }
-            Ok(_) => {}
-            Err(error) => {
-                self.events = None;
-                self.writer.fail(&openai_error(&ApiError::from(error)));
-            }
-        }
-    }
-}
-
-impl Stream for Relay {
-    type Item = Bytes;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        while let Some(events) = &mut self.events {
-            let Poll::Ready(event) = events.as_mut().poll_next(context) else {
-                if self.writer.len() == 0 {
-                    return Poll::Pending;
-                }
-                break;
-            };
-            // What the model has ready need not be asked for in a turn of its own.
-            let more = events.size_hint().0 > 0;
-            self.write(event.unwrap_or_else(|| Err(cut_off())));
-            if self.writer.len() >= FRAME || (!more && self.writer.len() > 0) {
-                break;
-            }
-        }
-        let frame = self.writer.take();
-        Poll::Ready(Some(frame).filter(|frame| !frame.is_empty()))
     }
 }
 
