@@ -68,6 +68,7 @@ impl Cache {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods, reason = "a layer forwards what it does not change")]
 impl LanguageModel for Cache {
     fn info(&self) -> ModelInfo {
         self.model.info()

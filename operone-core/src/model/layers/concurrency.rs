@@ -54,6 +54,7 @@ impl ConcurrencyLimit {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods, reason = "a layer forwards what it does not change")]
 impl LanguageModel for ConcurrencyLimit {
     fn info(&self) -> ModelInfo {
         self.model.info()

@@ -52,6 +52,7 @@ impl Fallback {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods, reason = "a layer forwards what it does not change")]
 impl LanguageModel for Fallback {
     fn info(&self) -> ModelInfo {
         self.first.info()

@@ -129,6 +129,7 @@ impl Limits {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods, reason = "a layer forwards what it does not change")]
 impl LanguageModel for RateLimit {
     fn info(&self) -> ModelInfo {
         self.model.info()

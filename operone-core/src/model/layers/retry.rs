@@ -75,6 +75,7 @@ impl Retry {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods, reason = "a layer forwards what it does not change")]
 impl LanguageModel for Retry {
     fn info(&self) -> ModelInfo {
         self.model.info()

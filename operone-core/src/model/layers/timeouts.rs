@@ -50,6 +50,7 @@ impl Timeouts {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods, reason = "a layer forwards what it does not change")]
 impl LanguageModel for Timeouts {
     fn info(&self) -> ModelInfo {
         self.model.info()

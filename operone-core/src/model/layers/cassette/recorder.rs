@@ -72,6 +72,7 @@ impl Recorder {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods, reason = "a layer forwards what it does not change")]
 impl LanguageModel for Recorder {
     fn info(&self) -> ModelInfo {
         self.model.info()

@@ -81,6 +81,7 @@ impl Telemetry {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods, reason = "a layer forwards what it does not change")]
 impl LanguageModel for Telemetry {
     fn info(&self) -> ModelInfo {
         self.model.info()
