@@ -68,18 +68,14 @@ pub(crate) fn run() -> Result<(), String> {
     suite("a local model", WITH_LOCAL_MODEL, &mut skipped, local_model::fetch(&target), |folder, tests| {
         tests.env("OPERONE_TEST_LOCAL_MODEL", folder);
     })?;
-    suite(
-        "a model service",
-        WITH_MODEL_SERVICE,
-        &mut skipped,
-        ModelService::start(&target),
-        |service, tests| {
-            tests.env("OPERONE_TEST_OPENAI_URL", service.url()).env("OPERONE_TEST_OPENAI_KEY", service.key());
-        },
-    )?;
-    let clients = openai_clients::install(&target);
-    suite("OpenAI's clients", WITH_OPENAI_CLIENTS, &mut skipped, clients, |(python, modules), tests| {
+    let service = ModelService::start(&target);
+    suite("a model service", WITH_MODEL_SERVICE, &mut skipped, service, ModelService::tell)?;
+    let clients =
+        openai_clients::install(&target).and_then(|clients| Ok((clients, ModelService::start(&target)?)));
+    suite("OpenAI's clients", WITH_OPENAI_CLIENTS, &mut skipped, clients, |(clients, service), tests| {
+        let (python, modules) = clients;
         tests.env("OPERONE_TEST_OPENAI_PYTHON", python).env("OPERONE_TEST_OPENAI_MODULES", modules);
+        service.tell(tests);
     })?;
     suite("MCP servers", WITH_MCP_SERVERS, &mut skipped, McpServers::start(&target), |servers, tests| {
         tests.env("OPERONE_TEST_MCP_PROGRAMS", servers.programs());

@@ -46,12 +46,10 @@ impl ModelService {
         if ready { Ok(service) } else { Err("it did not start".into()) }
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/v1", self.port)
-    }
-
-    pub(crate) fn key(&self) -> &'static str {
-        "test-key"
+    /// Tells tests where it is, and its key.
+    pub(crate) fn tell(&self, tests: &mut Command) {
+        tests.env("OPERONE_TEST_OPENAI_URL", format!("http://127.0.0.1:{}/v1", self.port));
+        tests.env("OPERONE_TEST_OPENAI_KEY", "test-key");
     }
 }
 

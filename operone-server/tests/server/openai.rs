@@ -197,12 +197,21 @@ mod with_openai_clients {
 
     use super::*;
 
-    fn given(name: &str) -> PathBuf {
-        std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set")).into()
+    fn given(name: &str) -> String {
+        std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"))
     }
 
-    /// A script beside this file, run against a server that knows one document.
-    fn passes(mut program: Command, script: &str, modules: Option<PathBuf>) {
+    /// A script beside this file, told the folder of its modules if it has one, the server's URL and a model.
+    fn passes(mut program: Command, script: &str, modules: Option<PathBuf>, server: &Server, model: &str) {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/openai_clients/");
+        program.arg(format!("{folder}{script}")).args(modules);
+        program.arg(format!("http://{}/v1", server.address)).arg(model);
+        let output = program.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Against a server that knows one document.
+    fn passes_with_a_document(program: Command, script: &str, modules: Option<PathBuf>) {
         let data = folder();
         let server = Server::start(data.path());
         server.ingest(&[&file(
@@ -211,22 +220,47 @@ mod with_openai_clients {
             "The lease was signed in March. It runs for two years.",
         )]);
         let embedder = server.get("/v1/models").json()["data"][1]["id"].as_str().unwrap().to_owned();
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/openai_clients/");
-        program.arg(format!("{folder}{script}")).args(modules);
-        program.arg(format!("http://{}/v1", server.address)).arg(embedder);
-        let output = program.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        passes(program, script, modules, &server, &embedder);
+    }
+
+    /// Against a server that passes on to a real model service.
+    fn passes_with_a_model(program: Command, script: &str, modules: Option<PathBuf>) {
+        let data = folder();
+        let (url, key) = (given("OPERONE_TEST_OPENAI_URL"), given("OPERONE_TEST_OPENAI_KEY"));
+        let environment = [("OPENAI_BASE_URL", &*url), ("OPENAI_API_KEY", &*key), ("OPENAI_MODEL", "tiny")];
+        let server = Server::start_with(data.path(), &[], &environment);
+        passes(program, script, modules, &server, "tiny");
+    }
+
+    fn python() -> Command {
+        Command::new(given("OPERONE_TEST_OPENAI_PYTHON"))
+    }
+
+    fn modules() -> Option<PathBuf> {
+        Some(given("OPERONE_TEST_OPENAI_MODULES").into())
     }
 
     #[test]
     #[ignore = "needs OpenAI's client for Python"]
     fn the_client_for_python_works_unchanged() {
-        passes(Command::new(given("OPERONE_TEST_OPENAI_PYTHON")), "client.py", None);
+        passes_with_a_document(python(), "client.py", None);
     }
 
     #[test]
     #[ignore = "needs OpenAI's client for npm"]
     fn the_client_for_javascript_works_unchanged() {
-        passes(Command::new("node"), "client.mjs", Some(given("OPERONE_TEST_OPENAI_MODULES")));
+        passes_with_a_document(Command::new("node"), "client.mjs", modules());
+    }
+
+    #[test]
+    #[ignore = "needs OpenAI's client for Python and a model service"]
+    fn the_client_for_python_has_a_real_model_call_tools() {
+        passes_with_a_model(python(), "model.py", None);
+    }
+
+    #[test]
+    #[ignore = "needs OpenAI's client for npm and a model service"]
+    fn the_client_for_javascript_has_a_real_model_call_tools() {
+        passes_with_a_model(Command::new("node"), "model.mjs", modules());
     }
 }
