@@ -60,7 +60,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
 }
 
 fn parse(arguments: &[&str]) -> Result<Options, Failure> {
-    let mut options = Options { server: PathBuf::new(), requests: 300, tokens: 200, streams: 200 };
+    let mut options = Options { server: PathBuf::new(), requests: 600, tokens: 200, streams: 200 };
     for pair in arguments.chunks(2) {
         let [name, value] = pair else { return Err(USAGE.into()) };
         let number = || value.parse().ok().filter(|number| *number > 0).ok_or(USAGE);

@@ -70,10 +70,11 @@ pub(crate) fn print(options: &Options, rows: &[Row], memory: &[f64]) {
         println!("| **{load}** | | | | | | |");
         for (name, of) in measures {
             let (direct, proxy, operone) = (of(direct), of(proxy), of(operone));
-            let (by_proxy, by_operone) = (proxy - direct, operone - direct);
             println!(
-                "| {name} | {direct:.0} µs | {proxy:.0} µs | {operone:.0} µs | {by_proxy:.0} µs | {by_operone:.0} µs | {} |",
-                ratio(by_operone, by_proxy)
+                "| {name} | {direct:.0} µs | {proxy:.0} µs | {operone:.0} µs | {:.0} µs | {:.0} µs | {} |",
+                proxy - direct,
+                operone - direct,
+                ratio(direct, proxy, operone)
             );
         }
         let (proxy, operone) = (proxy.per_thousand_tokens, operone.per_thousand_tokens);
@@ -92,13 +93,11 @@ pub(crate) fn print(options: &Options, rows: &[Row], memory: &[f64]) {
     }
 }
 
-/// A dash where one of them is lost in the noise.
-fn ratio(by_operone: f64, by_proxy: f64) -> String {
-    if by_operone > 0.0 && by_proxy > 0.0 {
-        format!("{:.2}", by_operone / by_proxy)
-    } else {
-        "–".to_owned()
-    }
+/// What Operone adds to the direct answer, in shares of what the proxy adds; a dash where that is lost in the noise of the
+/// direct one.
+fn ratio(direct: f64, proxy: f64, operone: f64) -> String {
+    let (by_proxy, by_operone) = (proxy - direct, operone - direct);
+    if by_proxy > direct / 10.0 { format!("{:.2}", by_operone / by_proxy) } else { "–".to_owned() }
 }
 
 #[cfg(test)]
@@ -112,6 +111,7 @@ mod tests {
         assert_eq!((of(&many).median, of(&many).p99), (100.0, 198.0));
         assert_eq!((of(&[7]).median, of(&[7]).p99), (7.0, 7.0));
         assert!(of(&[]).median.is_nan());
-        assert_eq!([ratio(3.0, 2.0), ratio(3.0, -2.0), ratio(-3.0, -2.0)], ["1.50", "–", "–"]);
+        assert_eq!([ratio(10.0, 12.0, 13.0), ratio(10.0, 12.0, 9.0)], ["1.50", "-0.50"]);
+        assert_eq!([ratio(10.0, 10.5, 13.0), ratio(10.0, 8.0, 13.0)], ["–", "–"]);
     }
 }
