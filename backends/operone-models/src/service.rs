@@ -81,9 +81,8 @@ impl Service {
         decoder: Box<dyn Decode>,
     ) -> Result<Reading> {
         let status = response.status();
-        let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let media_type = media_type.unwrap_or_default().to_lowercase();
-        let retry_after = hint::of_headers(response.headers());
+        let (is_whole, is_stream) = (is_of(&response, "application/json"), is_of(&response, EVENTS));
+        let retry_after = if status.is_success() { None } else { hint::of_headers(response.headers()) };
         let patience = Patience { idle: self.config.idle_timeout, answer: self.config.answer_timeout };
         let key = self.config.api_key.clone();
         let mut reading = Reading::new(response, decoder, Promise::of(request), patience, key);
@@ -91,11 +90,18 @@ impl Service {
             let body = reading.body().await.unwrap_or_default();
             return Err(from_status(status.as_u16(), &body, retry_after, self.config.api_key.as_ref()));
         }
-        if media_type.starts_with("application/json") {
+        if is_whole {
             reading.receive_whole().await?;
-        } else if !media_type.starts_with(EVENTS) {
+        } else if !is_stream {
             return Err(protocol("the address answers, but not as a model service does"));
         }
         Ok(reading)
     }
+}
+
+/// Whether an answer is of this type, however it is spelled.
+fn is_of(response: &Response, media_type: &str) -> bool {
+    let given = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let begin = given.and_then(|given| given.get(..media_type.len()));
+    begin.is_some_and(|begin| begin.eq_ignore_ascii_case(media_type.as_bytes()))
 }

@@ -31,9 +31,8 @@ where
         self.0.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request) -> Self::Future {
+    fn call(&mut self, request: Request) -> Self::Future {
         let (id, uri) = (request_id::of(request.headers()), request.uri().clone());
-        request.headers_mut().insert(REQUEST_ID, id.clone());
         let response = self.0.call(request);
         Box::pin(async move { Ok(told(response.await?.into_response(), &uri, id)) })
     }

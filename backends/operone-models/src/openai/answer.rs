@@ -35,7 +35,7 @@ impl Decode for Answer {
         if self.templates.read(data, events) {
             return Ok(());
         }
-        if data.trim() == "[DONE]" {
+        if data.trim_ascii() == "[DONE]" {
             self.ended = true;
             return Ok(());
         }
