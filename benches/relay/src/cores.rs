@@ -15,11 +15,12 @@ impl Cores {
         let mut others = sched_getaffinity(None)?;
         let mut relays = others;
         if others.count() > 1
-            && let Some(first) = (0..CpuSet::MAX_CPU).find(|core| others.is_set(*core))
+            // The first ones have the interrupts.
+            && let Some(last) = (0..CpuSet::MAX_CPU).rfind(|core| others.is_set(*core))
         {
             relays.clear();
-            relays.set(first);
-            others.unset(first);
+            relays.set(last);
+            others.unset(last);
         }
         Ok(Self { relays, others })
     }
