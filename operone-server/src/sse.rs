@@ -15,7 +15,7 @@ use operone_core::agent::RunEvent;
 use operone_core::event::{Event, Received};
 use operone_core::id::WorkId;
 use serde_json::{Value, json};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How long a stream may be silent before a comment keeps proxies from closing it.
@@ -48,8 +48,10 @@ pub(crate) fn respond_with_frames(
     frames: impl Stream<Item = Bytes> + Send + Unpin + 'static,
     stop: CancellationToken,
 ) -> Response {
-    let (silence, stopped) = (Box::pin(sleep(KEEP_ALIVE)), Box::pin(stop.cancelled_owned()));
-    let mut response = Body::from_stream(KeptAlive { frames, silence, stopped }).into_response();
+    let (mut beat, stopped) = (interval(KEEP_ALIVE), Box::pin(stop.cancelled_owned()));
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut response =
+        Body::from_stream(KeptAlive { frames, is_silent: false, beat, stopped }).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     with_headers(response)
 }
@@ -61,10 +63,12 @@ fn with_headers(mut response: Response) -> Response {
     response
 }
 
-/// Frames, with a comment where none comes for a while.
+/// Frames, with a comment where none came from one beat to the next.
 struct KeptAlive<S> {
     frames: S,
-    silence: Pin<Box<Sleep>>,
+    /// Since the last beat.
+    is_silent: bool,
+    beat: Interval,
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
@@ -72,17 +76,19 @@ impl<S: Stream<Item = Bytes> + Unpin> Stream for KeptAlive<S> {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let frame = match Pin::new(&mut self.frames).poll_next(context) {
-            Poll::Ready(None) => return Poll::Ready(None),
-            Poll::Ready(Some(frame)) => frame,
-            Poll::Pending if self.stopped.as_mut().poll(context).is_ready() => return Poll::Ready(None),
-            Poll::Pending => {
-                ready!(self.silence.as_mut().poll(context));
-                Bytes::from_static(b":\n\n")
+        if let Poll::Ready(frame) = Pin::new(&mut self.frames).poll_next(context) {
+            self.is_silent = false;
+            return Poll::Ready(frame.map(Ok));
+        }
+        if self.stopped.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        loop {
+            ready!(self.beat.poll_tick(context));
+            if std::mem::replace(&mut self.is_silent, true) {
+                return Poll::Ready(Some(Ok(Bytes::from_static(b":\n\n"))));
             }
-        };
-        self.silence.as_mut().reset(Instant::now() + KEEP_ALIVE);
-        Poll::Ready(Some(Ok(frame)))
+        }
     }
 }
 
@@ -131,4 +137,23 @@ pub(crate) fn of_bus(received: Received) -> Option<SseEvent> {
 
 fn envelope(event: &Event) -> Value {
     json!({"topic": event.topic, "event": event.event, "payload": event.payload})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_stream_is_kept_alive_until_the_server_stops() {
+        let stop = CancellationToken::new();
+        let frames = stream::iter([Bytes::from_static(b"a")]).chain(stream::pending());
+        let beat = interval(Duration::from_millis(5));
+        let stopped = Box::pin(stop.clone().cancelled_owned());
+        let mut frames = KeptAlive { frames, is_silent: false, beat, stopped };
+        assert_eq!(frames.next().await.unwrap().unwrap(), "a");
+        assert_eq!(frames.next().await.unwrap().unwrap(), ":\n\n");
+        assert_eq!(frames.next().await.unwrap().unwrap(), ":\n\n");
+        stop.cancel();
+        assert!(frames.next().await.is_none());
+    }
 }

@@ -22,7 +22,7 @@ use crate::sse::SseDecoder;
 /// The longest body that is not streamed, in bytes.
 const MAX_BODY: usize = 8 * 1024 * 1024;
 
-/// A wait that nobody sees the end of, and that can still be added to a moment.
+/// The longest wait, one that nobody sees the end of: it can still be added to a moment.
 const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 /// Understands what a service says.
@@ -78,9 +78,10 @@ pub(crate) struct Reading {
     error: Option<Error>,
     patience: Patience,
     begun: Instant,
-    /// Ends when the service was silent for too long. It counts while more is waited for.
-    silence: Pin<Box<Sleep>>,
-    waits: bool,
+    /// Since when more is waited for; the service's silence counts from then.
+    waits: Option<Instant>,
+    /// Ends not later than the patience does. It is set anew when it has ended, and not at each wait.
+    alarm: Pin<Box<Sleep>>,
     key: Option<Secret>,
 }
 
@@ -102,8 +103,8 @@ impl Reading {
             error: None,
             patience,
             begun: Instant::now(),
-            silence: Box::pin(sleep(FOREVER)),
-            waits: false,
+            waits: None,
+            alarm: Box::pin(sleep(patience.idle.min(patience.answer).min(FOREVER))),
             key,
         }
     }
@@ -178,21 +179,25 @@ impl Reading {
     /// More bytes, none at the end of the body.
     fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         let Some(bytes) = &mut self.bytes else { return Poll::Ready(Ok(None)) };
-        let now = Instant::now();
-        let left = self.patience.answer.saturating_sub(now - self.begun);
-        if left.is_zero() {
-            return Poll::Ready(Err(endless(self.patience.answer)));
-        }
         if let Poll::Ready(bytes) = bytes.poll_bytes(context) {
-            self.waits = false;
-            return Poll::Ready(bytes);
+            self.waits = None;
+            let is_endless = self.begun.elapsed() >= self.patience.answer;
+            return Poll::Ready(if is_endless { Err(endless(self.patience.answer)) } else { bytes });
         }
-        if !self.waits {
-            self.waits = true;
-            self.silence.as_mut().reset(now + self.patience.idle.min(left).min(FOREVER));
+        let waits = *self.waits.get_or_insert_with(Instant::now);
+        loop {
+            ready!(self.alarm.as_mut().poll(context));
+            let now = Instant::now();
+            let idle = self.patience.idle.saturating_sub(now - waits);
+            let answer = self.patience.answer.saturating_sub(now - self.begun);
+            if answer.is_zero() {
+                return Poll::Ready(Err(endless(self.patience.answer)));
+            }
+            if idle.is_zero() {
+                return Poll::Ready(Err(silent(self.patience.idle)));
+            }
+            self.alarm.as_mut().reset(now + idle.min(answer).min(FOREVER));
         }
-        ready!(self.silence.as_mut().poll(context));
-        Poll::Ready(Err(silent(self.patience.idle)))
     }
 }
 

@@ -57,7 +57,7 @@ impl Connection {
         };
         let handshake = http1::Builder::new().max_buf_size(READ_AHEAD).handshake(socket);
         let (sender, driver) = handshake.await.map_err(|error| broken().with_source(error))?;
-        let gate = Arc::new(Gate::default());
+        let gate = Arc::new(Gate::new());
         Ok(Self { sender, driver: Some(Box::new(driver)), waker: Waker::from(Arc::clone(&gate)), gate })
     }
 
@@ -74,7 +74,9 @@ impl Connection {
         context: &mut Context<'_>,
         mut awaited: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<Option<T>> {
-        self.gate.lead_to(context.waker());
+        if !self.gate.lead_to(context.waker()) {
+            return Poll::Pending;
+        }
         let waker = self.waker.clone();
         let mut within = Context::from_waker(&waker);
         for _ in 0..LOOKS {

@@ -6,25 +6,31 @@ use std::task::{Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 
-/// Wakes go through to the task.
+/// The next wake goes through to the task.
 const OPEN: u8 = 0;
 /// The task is at it.
 const SHUT: u8 = 1;
-/// The task is at it, and there was a wake meanwhile.
+/// There was a wake, and the task is at it or will be.
 const KNOCKED: u8 = 2;
 
 /// A waker between what a task polls and the task. The two ends of a channel that one task polls would wake it each
 /// time it takes something, only to find nothing: while the gate is shut wakes are remembered and not passed on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gate {
     state: AtomicU8,
     task: AtomicWaker,
 }
 
 impl Gate {
-    /// Has later wakes go to this task.
-    pub(super) fn lead_to(&self, task: &Waker) {
+    /// A shut gate.
+    pub(super) fn new() -> Self {
+        Self { state: AtomicU8::new(SHUT), task: AtomicWaker::new() }
+    }
+
+    /// Has later wakes go to this task. False: it is open and there was none since, so that nothing is new.
+    pub(super) fn lead_to(&self, task: &Waker) -> bool {
         self.task.register(task);
+        self.state.load(Ordering::SeqCst) != OPEN
     }
 
     /// From now on wakes are remembered.
@@ -44,7 +50,7 @@ impl Wake for Gate {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.state.compare_exchange(SHUT, KNOCKED, Ordering::SeqCst, Ordering::SeqCst) == Err(OPEN) {
+        if self.state.swap(KNOCKED, Ordering::SeqCst) == OPEN {
             self.task.wake();
         }
     }
@@ -67,17 +73,20 @@ mod tests {
 
     #[test]
     fn a_wake_goes_through_or_is_remembered() {
-        let (gate, woken) = (Arc::new(Gate::default()), Arc::new(Woken::default()));
+        let (gate, woken) = (Arc::new(Gate::new()), Arc::new(Woken::default()));
         let waker = Waker::from(Arc::clone(&gate));
-        gate.lead_to(&Waker::from(Arc::clone(&woken)));
-        gate.shut();
+        let task = Waker::from(Arc::clone(&woken));
+        assert!(gate.lead_to(&task), "nobody has looked yet");
         waker.wake_by_ref();
         waker.wake_by_ref();
         assert!(!gate.open(), "it was woken meanwhile");
         gate.shut();
         assert!(gate.open());
+        assert!(!gate.lead_to(&task), "nothing is new");
         assert_eq!(woken.0.load(Ordering::SeqCst), 0);
         waker.wake_by_ref();
-        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        waker.wake_by_ref();
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1, "the second wake finds a task that is woken");
+        assert!(gate.lead_to(&task));
     }
 }

@@ -124,6 +124,20 @@ async fn a_service_that_falls_silent_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_service_is_not_silent_while_nobody_listens() {
+    for protocol in BOTH {
+        let body = event(&protocol.text("a")) + &event(&protocol.text("b"));
+        let reply = Reply { pause: Duration::from_millis(1_200), ..Reply::events(body) };
+        let server = Server::start(move |_, _| reply.clone()).await;
+        let config = ServiceConfig::new(&server.base_url, "m").with_idle_timeout(Duration::from_secs(1));
+        let mut answer = protocol.model(config).stream(request()).await.unwrap();
+        assert_eq!(answer.next().await.unwrap().unwrap(), ModelEvent::Text("a".into()));
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        assert_eq!(answer.next().await.unwrap().unwrap(), ModelEvent::Text("b".into()), "{protocol:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_service_that_is_not_there_is_unavailable() {
     for protocol in BOTH {
         let model = protocol.model(ServiceConfig::new("http://127.0.0.1:1/v1", "m"));
