@@ -48,10 +48,7 @@ pub(crate) fn respond_with_frames(
     frames: impl Stream<Item = Bytes> + Send + Unpin + 'static,
     stop: CancellationToken,
 ) -> Response {
-    let (mut beat, stopped) = (interval(KEEP_ALIVE), Box::pin(stop.cancelled_owned()));
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut response =
-        Body::from_stream(KeptAlive { frames, is_silent: false, beat, stopped }).into_response();
+    let mut response = Body::from_stream(KeptAlive::new(frames, KEEP_ALIVE, stop)).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     with_headers(response)
 }
@@ -63,13 +60,22 @@ fn with_headers(mut response: Response) -> Response {
     response
 }
 
-/// Frames, with a comment where none came from one beat to the next.
+/// Frames, with a comment where none came from one beat to the next: a timer that is not set anew with each frame.
 struct KeptAlive<S> {
     frames: S,
-    /// Since the last beat.
+    /// Whether nothing was said since the last beat.
     is_silent: bool,
     beat: Interval,
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl<S> KeptAlive<S> {
+    /// Is never silent for longer than `silence`.
+    fn new(frames: S, silence: Duration, stop: CancellationToken) -> Self {
+        let mut beat = interval(silence / 2);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { frames, is_silent: false, beat, stopped: Box::pin(stop.cancelled_owned()) }
+    }
 }
 
 impl<S: Stream<Item = Bytes> + Unpin> Stream for KeptAlive<S> {
@@ -85,7 +91,8 @@ impl<S: Stream<Item = Bytes> + Unpin> Stream for KeptAlive<S> {
         }
         loop {
             ready!(self.beat.poll_tick(context));
-            if std::mem::replace(&mut self.is_silent, true) {
+            self.is_silent = !self.is_silent;
+            if !self.is_silent {
                 return Poll::Ready(Some(Ok(Bytes::from_static(b":\n\n"))));
             }
         }
@@ -147,9 +154,7 @@ mod tests {
     async fn a_silent_stream_is_kept_alive_until_the_server_stops() {
         let stop = CancellationToken::new();
         let frames = stream::iter([Bytes::from_static(b"a")]).chain(stream::pending());
-        let beat = interval(Duration::from_millis(5));
-        let stopped = Box::pin(stop.clone().cancelled_owned());
-        let mut frames = KeptAlive { frames, is_silent: false, beat, stopped };
+        let mut frames = KeptAlive::new(frames, Duration::from_millis(10), stop.clone());
         assert_eq!(frames.next().await.unwrap().unwrap(), "a");
         assert_eq!(frames.next().await.unwrap().unwrap(), ":\n\n");
         assert_eq!(frames.next().await.unwrap().unwrap(), ":\n\n");

@@ -74,7 +74,8 @@ impl Connection {
         context: &mut Context<'_>,
         mut awaited: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<Option<T>> {
-        if !self.gate.lead_to(context.waker()) {
+        self.gate.lead_to(context.waker());
+        if self.gate.is_quiet() {
             return Poll::Pending;
         }
         let waker = self.waker.clone();

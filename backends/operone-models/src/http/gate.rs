@@ -14,7 +14,8 @@ const SHUT: u8 = 1;
 const KNOCKED: u8 = 2;
 
 /// A waker between what a task polls and the task. The two ends of a channel that one task polls would wake it each
-/// time it takes something, only to find nothing: while the gate is shut wakes are remembered and not passed on.
+/// time it takes something, only to find nothing: while the gate is shut wakes are remembered and not passed on. Who looks
+/// again without a wake finds it quiet, and need not poll.
 #[derive(Debug)]
 pub(super) struct Gate {
     state: AtomicU8,
@@ -27,10 +28,15 @@ impl Gate {
         Self { state: AtomicU8::new(SHUT), task: AtomicWaker::new() }
     }
 
-    /// Has later wakes go to this task. False: it is open and there was none since, so that nothing is new.
-    pub(super) fn lead_to(&self, task: &Waker) -> bool {
+    /// Has later wakes go to this task.
+    pub(super) fn lead_to(&self, task: &Waker) {
         self.task.register(task);
-        self.state.load(Ordering::SeqCst) != OPEN
+    }
+
+    /// Whether there was no wake since it was opened, so that nothing is new. Ask after [`Self::lead_to`]: a wake in
+    /// between is then seen here or goes to the task.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == OPEN
     }
 
     /// From now on wakes are remembered.
@@ -76,17 +82,18 @@ mod tests {
         let (gate, woken) = (Arc::new(Gate::new()), Arc::new(Woken::default()));
         let waker = Waker::from(Arc::clone(&gate));
         let task = Waker::from(Arc::clone(&woken));
-        assert!(gate.lead_to(&task), "nobody has looked yet");
+        gate.lead_to(&task);
+        assert!(!gate.is_quiet(), "nobody has looked yet");
         waker.wake_by_ref();
         waker.wake_by_ref();
         assert!(!gate.open(), "it was woken meanwhile");
         gate.shut();
         assert!(gate.open());
-        assert!(!gate.lead_to(&task), "nothing is new");
+        assert!(gate.is_quiet(), "nothing is new");
         assert_eq!(woken.0.load(Ordering::SeqCst), 0);
         waker.wake_by_ref();
         waker.wake_by_ref();
         assert_eq!(woken.0.load(Ordering::SeqCst), 1, "the second wake finds a task that is woken");
-        assert!(gate.lead_to(&task));
+        assert!(!gate.is_quiet());
     }
 }

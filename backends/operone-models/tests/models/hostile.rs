@@ -109,12 +109,17 @@ async fn what_is_no_text_or_no_json_is_refused() {
     }
 }
 
+/// A service that says "a", and "b" after a pause.
+async fn pausing(protocol: Protocol, pause: Duration) -> Server {
+    let body = event(&protocol.text("a")) + &event(&protocol.text("b"));
+    let reply = Reply { pause, ..Reply::events(body) };
+    Server::start(move |_, _| reply.clone()).await
+}
+
 #[tokio::test]
 async fn a_service_that_falls_silent_is_given_up() {
     for protocol in BOTH {
-        let body = event(&protocol.text("a")) + &event(&protocol.text("b"));
-        let reply = Reply { pause: Duration::from_secs(60), ..Reply::events(body) };
-        let server = Server::start(move |_, _| reply.clone()).await;
+        let server = pausing(protocol, Duration::from_secs(60)).await;
         let config = ServiceConfig::new(&server.base_url, "m").with_idle_timeout(Duration::from_millis(300));
         let parts = parts(&*protocol.model(config), request()).await;
         assert!(parts[0].is_ok());
@@ -126,9 +131,7 @@ async fn a_service_that_falls_silent_is_given_up() {
 #[tokio::test]
 async fn a_service_is_not_silent_while_nobody_listens() {
     for protocol in BOTH {
-        let body = event(&protocol.text("a")) + &event(&protocol.text("b"));
-        let reply = Reply { pause: Duration::from_millis(1_200), ..Reply::events(body) };
-        let server = Server::start(move |_, _| reply.clone()).await;
+        let server = pausing(protocol, Duration::from_millis(1_200)).await;
         let config = ServiceConfig::new(&server.base_url, "m").with_idle_timeout(Duration::from_secs(1));
         let mut answer = protocol.model(config).stream(request()).await.unwrap();
         assert_eq!(answer.next().await.unwrap().unwrap(), ModelEvent::Text("a".into()));
