@@ -47,11 +47,14 @@ impl Pool {
             return;
         }
         idle.connections.push((Instant::now(), connection));
-        if !idle.is_swept
-            && let Ok(runtime) = Handle::try_current()
-        {
-            idle.is_swept = true;
-            runtime.spawn(Sweep(Arc::downgrade(self)).run());
+        let was_swept = std::mem::replace(&mut idle.is_swept, true);
+        drop(idle);
+        if !was_swept {
+            let sweep = Sweep(Arc::downgrade(self));
+            if let Ok(runtime) = Handle::try_current() {
+                // A runtime that ends drops it at once, and that takes the lock.
+                runtime.spawn(sweep.run());
+            }
         }
     }
 
@@ -104,6 +107,31 @@ mod tests {
         let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
         let stream = MaybeHttpsStream::Http(TokioIo::new(near.unwrap()));
         (Connection::new(stream).await.unwrap(), far.unwrap().0)
+    }
+
+    /// Gives its connection back when the task that holds it is dropped.
+    struct Held(Arc<Pool>, Option<Connection>);
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.0.put(self.1.take().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_connection_is_put_back_while_its_runtime_ends() {
+        let pool = Arc::<Pool>::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (near, _far) = runtime.block_on(connection());
+        let held = Held(Arc::clone(&pool), Some(near));
+        runtime.spawn(async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        runtime.block_on(tokio::task::yield_now());
+        drop(runtime);
+        let idle = pool.lock();
+        assert_eq!((idle.connections.len(), idle.is_swept), (1, false));
     }
 
     #[tokio::test]
