@@ -46,7 +46,6 @@ async fn main() -> operone_core::Result<()> {
         .with_tool(send)?
         .with_approver(Arc::new(Terminal))
         .with_budget(Budget::default().with_tool_calls(10).with_seconds(600));
-    let end = agent.run("Answer my letters.").await?;
-    println!("{:?}: {}", end.status, end.output.unwrap_or_default());
+    println!("{}", agent.run("Answer my letters.").await?.into_text()?);
     Ok(())
 }

@@ -43,7 +43,6 @@ async fn main() -> Result<()> {
     // In a real program: `operone_models::OpenAiCompatible`, or any other `LanguageModel`.
     let agent =
         Agent::new(Arc::new(ExtractiveModel)).with_tool(search_tool(Arc::new(retriever), Vec::new()))?;
-    let end = agent.run(question).await?;
-    println!("\n{}", end.output.unwrap_or_default());
+    println!("\n{}", agent.run(question).await?.into_text()?);
     Ok(())
 }

@@ -168,24 +168,50 @@ impl Error {
 
     /// The error with its causes, for a log or a console: causes are the drivers' own words.
     pub fn with_causes(&self) -> impl fmt::Display {
-        let mut text = self.to_string();
-        let mut source = StdError::source(self);
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        text
+        causes(self).fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
     }
 
-    /// What of this error may cross a process or be stored: everything but the cause.
+    /// What of this error may cross a process or be stored: everything but the operation, the causes as text.
     pub fn report(&self) -> ErrorReport {
         ErrorReport {
             kind: self.0.kind,
             code: self.0.code.to_string(),
             detail: self.0.message.clone(),
             retryable: self.0.retryable,
+            causes: causes(self).take(MAX_CAUSES).map(|cause| cause.to_string()).collect(),
         }
+    }
+}
+
+/// The most causes that a report keeps.
+const MAX_CAUSES: usize = 8;
+
+fn causes(error: &Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    std::iter::successors(StdError::source(error), |cause: &&(dyn StdError + 'static)| (*cause).source())
+}
+
+/// A cause that came with a report, and the causes below it.
+#[derive(Debug)]
+struct ReportedCause {
+    text: String,
+    below: Option<Box<Self>>,
+}
+
+impl ReportedCause {
+    fn chain(causes: Vec<String>) -> Option<Box<Self>> {
+        causes.into_iter().rev().fold(None, |below, text| Some(Box::new(Self { text, below })))
+    }
+}
+
+impl fmt::Display for ReportedCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl StdError for ReportedCause {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.below.as_deref().map(|below| below as &(dyn StdError + 'static))
     }
 }
 
@@ -229,12 +255,16 @@ pub struct ErrorReport {
     /// Whether the same call may succeed later.
     #[serde(default)]
     pub retryable: bool,
+    /// What caused it, in the words of the systems below, the nearest first. For logs and for whoever runs the
+    /// program, not for its clients.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
 }
 
 impl ErrorReport {
     /// A report with a code of its own.
     pub fn new(kind: ErrorKind, code: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { kind, code: code.into(), detail: detail.into(), retryable: false }
+        Self { kind, code: code.into(), detail: detail.into(), retryable: false, causes: Vec::new() }
     }
 }
 
@@ -246,7 +276,12 @@ impl From<&Error> for ErrorReport {
 
 impl From<ErrorReport> for Error {
     fn from(report: ErrorReport) -> Self {
-        Self::new(report.kind, report.detail).with_code(report.code).with_retryable(report.retryable)
+        let error =
+            Self::new(report.kind, report.detail).with_code(report.code).with_retryable(report.retryable);
+        match ReportedCause::chain(report.causes) {
+            Some(cause) => error.with_source(cause as Box<dyn StdError + Send + Sync>),
+            None => error,
+        }
     }
 }
 
@@ -262,6 +297,17 @@ mod tests {
             (back.kind(), back.code(), back.message()),
             (ErrorKind::Invalid, "encrypted", "the file is encrypted")
         );
+    }
+
+    #[test]
+    fn causes_survive_a_report() {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let inner = Error::internal("connecting to 10.0.0.1:80").with_source(refused);
+        let error = Error::new(ErrorKind::Unavailable, "the service cannot be reached").with_source(inner);
+        let stored = serde_json::to_string(&error.report()).unwrap();
+        let back = Error::from(serde_json::from_str::<ErrorReport>(&stored).unwrap());
+        let expected = "the service cannot be reached: connecting to 10.0.0.1:80: connection refused";
+        assert_eq!(back.with_causes().to_string(), expected);
     }
 
     #[test]

@@ -11,15 +11,16 @@
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! let model = ScriptedModel::new(vec![ScriptedTurn::text(["Hello", " there."])]);
-//! let end = Agent::new(Arc::new(model)).run("Say hello").await?;
-//! assert_eq!(end.output.as_deref(), Some("Hello there."));
+//! let answer = Agent::new(Arc::new(model)).run("Say hello").await?.into_text()?;
+//! assert_eq!(answer, "Hello there.");
 //! # Ok::<(), operone_core::Error>(()) }).unwrap();
 //! ```
 //!
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `conformance` | each contract as tests that any backend can run: the module `conformance` |
-//! | `schemars` | the schema of a tool's input, derived from its type: `ToolHandle::typed`, `ToolSpec::with_schema_of` |
+//! | `jsonschema` (default) | typed answers and tools' inputs checked against their JSON schema: the module `schema`, `Agent::with_output_schema` |
+//! | `schemars` (default) | the schema of a tool's input, derived from its type: `ToolHandle::typed`, `ToolSpec::with_schema_of` |
 
 pub mod clock;
 pub mod error; // read this first: every contract returns it
@@ -38,6 +39,8 @@ pub mod memory;
 pub mod model;
 pub mod query;
 pub mod retrieve;
+#[cfg(feature = "jsonschema")]
+pub mod schema;
 pub mod source;
 pub mod tool;
 

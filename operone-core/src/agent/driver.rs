@@ -11,7 +11,7 @@ use super::log::{Resolved, RunLog};
 use super::machine::{ProposedCall, Run, RunEnd};
 use crate::error::{Error, Result};
 use crate::id::{AgentId, TenantId, ToolName, WorkId};
-use crate::model::{LanguageModel, ToolCall};
+use crate::model::{LanguageModel, ModelSettings, ToolCall};
 use crate::tool::{ToolClass, ToolSpec, Tools};
 
 /// Drives runs with a model and tools. Holds no state of a run: one driver serves many at once.
@@ -31,6 +31,8 @@ pub struct Subagent {
     pub spec: ToolSpec,
     /// What it is told besides the task.
     pub instructions: String,
+    /// How its model answers.
+    pub settings: ModelSettings,
     /// The most model turns for one task.
     pub max_steps: u32,
     /// Who does its work.
@@ -52,13 +54,26 @@ impl Subagent {
             .with_input_schema(schema)
             .with_class(ToolClass::Idempotent)
             .with_concurrent();
-        Self { spec, instructions: String::new(), max_steps: super::DEFAULT_MAX_STEPS, driver }
+        Self {
+            spec,
+            instructions: String::new(),
+            settings: ModelSettings::default(),
+            max_steps: super::DEFAULT_MAX_STEPS,
+            driver,
+        }
     }
 
     /// Sets what it is told besides the task.
     #[must_use]
     pub fn with_instructions(mut self, instructions: impl Into<String>) -> Self {
         self.instructions = instructions.into();
+        self
+    }
+
+    /// Sets how its model answers.
+    #[must_use]
+    pub fn with_settings(mut self, settings: ModelSettings) -> Self {
+        self.settings = settings;
         self
     }
 

@@ -2,17 +2,21 @@
 
 use std::fmt;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures_core::Stream;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, future, stream};
+#[cfg(all(feature = "jsonschema", feature = "schemars"))]
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
+use super::conversation::Conversation;
 use super::driver::{Driven, Driver, RunIdentity, Subagent};
 use super::event::{Cursor, RunEvent};
 use super::log::{Resolved, RunLog, Suspended};
@@ -23,7 +27,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::id::{Ids, SystemIds, TenantId, WorkId};
 use crate::journal::{Decision, JournalEvent, NewApproval, NewEvent, Verdict};
-use crate::model::LanguageModel;
+use crate::model::{LanguageModel, ModelSettings};
 use crate::tool::{ToolHandle, Tools};
 
 /// A model with tools, ready to be given goals. Clones share both; one agent serves many runs at once.
@@ -36,6 +40,9 @@ pub struct Agent {
     tools: Tools,
     agents: Vec<Subagent>,
     tenant: TenantId,
+    instructions: String,
+    settings: ModelSettings,
+    output_schema: Option<Value>,
     max_steps: u32,
     budget: Budget,
     approval: ApprovalPolicy,
@@ -57,11 +64,47 @@ impl Agent {
             tools: Tools::new(),
             agents: Vec::new(),
             tenant: TenantId::local(),
+            instructions: String::new(),
+            settings: ModelSettings::default(),
+            output_schema: None,
             max_steps: DEFAULT_MAX_STEPS,
             budget: Budget::default(),
             approval: ApprovalPolicy::default(),
             approver: None,
         }
+    }
+
+    /// Sets what the agent is told before every conversation: who it is, how it works, how it answers.
+    #[must_use]
+    pub fn with_instructions(mut self, instructions: impl Into<String>) -> Self {
+        self.instructions = instructions.into();
+        self
+    }
+
+    /// Sets how the model answers: temperature, limits, the choice of tools.
+    ///
+    /// A choice that tools must be called holds for the first model turn of a run.
+    #[must_use]
+    pub fn with_settings(mut self, settings: ModelSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Sets the JSON schema that final answers must fit; read them with [`RunEnd::into_typed`].
+    ///
+    /// An answer that does not fit is returned to the model with what is wrong, [`OUTPUT_RETRIES`] times at most;
+    /// after that the run fails with code `output_mismatch`.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` with code `invalid_schema` if `schema` is not a JSON schema.
+    ///
+    /// [`OUTPUT_RETRIES`]: super::OUTPUT_RETRIES
+    #[cfg(feature = "jsonschema")]
+    pub fn with_output_schema(mut self, schema: Value) -> Result<Self> {
+        crate::schema::JsonSchema::new(&schema)?;
+        self.output_schema = Some(schema);
+        Ok(self)
     }
 
     /// Grants a tool; an earlier one of the same name is replaced. A name that is none is `Invalid`.
@@ -74,7 +117,10 @@ impl Agent {
     /// runs and budget, with its own model, tools and number of steps. The description tells the model what it is
     /// good for.
     pub fn with_agent(mut self, name: &str, description: &str, agent: &Self) -> Result<Self> {
-        let agent = Subagent::new(name, description, agent.driver()?).with_max_steps(agent.max_steps);
+        let agent = Subagent::new(name, description, agent.driver()?)
+            .with_instructions(&agent.instructions)
+            .with_settings(agent.settings.clone())
+            .with_max_steps(agent.max_steps);
         self.agents.push(agent);
         Ok(self)
     }
@@ -114,10 +160,67 @@ impl Agent {
         self
     }
 
-    /// Works towards a goal and gives the end, whatever it is: look at its status. Dropping the future stops the
-    /// model and the tools.
+    /// Works towards a goal and returns how that ended; [`RunEnd::into_text`] gives the answer or the error.
+    ///
+    /// Dropping the future stops the model and the tools.
     pub async fn run(&self, goal: impl Into<String>) -> Result<RunEnd> {
-        let mut events = pin!(self.drive(goal.into()));
+        self.complete(Run::new(&self.spec(goal.into()))).await.map(|(end, _)| end)
+    }
+
+    /// Works towards a goal and returns the answer as a `T`, whose schema the model is given and held to.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use operone_core::agent::Agent;
+    /// # use operone_core::in_process::{ScriptedModel, ScriptedTurn};
+    /// #[derive(serde::Deserialize, schemars::JsonSchema)]
+    /// struct City {
+    ///     name: String,
+    ///     inhabitants: u64,
+    /// }
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// # let model = ScriptedModel::new(vec![
+    /// #     ScriptedTurn::text(["Lisbon"]),
+    /// #     ScriptedTurn::text([r#"{"name": "Lisbon", "inhabitants": 575739}"#]),
+    /// # ]);
+    /// let agent = Agent::new(Arc::new(model));
+    /// let city: City = agent.run_typed("Which is the capital of Portugal?").await?;
+    /// assert_eq!(city.name, "Lisbon");
+    /// # assert_eq!(city.inhabitants, 575_739);
+    /// # Ok::<(), operone_core::Error>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RunEnd::into_typed`].
+    #[cfg(all(feature = "jsonschema", feature = "schemars"))]
+    pub async fn run_typed<T: DeserializeOwned + schemars::JsonSchema>(
+        &self,
+        goal: impl Into<String>,
+    ) -> Result<T> {
+        let agent = self.clone().with_output_schema(crate::tool::schema_of::<T>())?;
+        agent.run(goal).await?.into_typed()
+    }
+
+    /// Begins a conversation: each of its runs knows what was said in the earlier ones.
+    pub fn conversation(&self) -> Conversation {
+        Conversation::new(self.clone())
+    }
+
+    pub(super) fn spec(&self, goal: String) -> AgentSpec {
+        let mut spec = AgentSpec::new(goal, Vec::new());
+        spec.instructions.clone_from(&self.instructions);
+        spec.settings = self.settings.clone();
+        spec.output_schema.clone_from(&self.output_schema);
+        spec.max_steps = self.max_steps;
+        spec.budget = self.budget.clone();
+        spec.approval = self.approval.clone();
+        spec
+    }
+
+    /// Drives a run to its end; gives it as it stands then.
+    pub(super) async fn complete(&self, run: Run) -> Result<(RunEnd, Run)> {
+        let mut events = pin!(self.drive(run));
         while let Some(item) = events.next().await {
             if let Item::End(end) = item {
                 return end;
@@ -129,7 +232,8 @@ impl Agent {
     /// Works towards a goal and gives what happens, the event `end` last. Dropping the stream stops the model
     /// and the tools.
     pub fn stream(&self, goal: impl Into<String>) -> BoxStream<'static, Result<RunEvent>> {
-        let events = self.drive(goal.into()).filter_map(|item| {
+        let run = Run::new(&self.spec(goal.into()));
+        let events = self.drive(run).filter_map(|item| {
             future::ready(match item {
                 Item::Event(event) => Some(Ok(event)),
                 Item::End(Ok(_)) => None,
@@ -144,20 +248,23 @@ impl Agent {
         self.agents.iter().cloned().try_fold(driver, Driver::with_agent)
     }
 
-    fn drive(&self, goal: String) -> impl Stream<Item = Item> + Send + use<> {
-        let mut spec = AgentSpec::new(goal, Vec::new());
-        spec.max_steps = self.max_steps;
-        spec.budget = self.budget.clone();
-        spec.approval = self.approval.clone();
+    fn drive(&self, run: Run) -> impl Stream<Item = Item> + Send + use<> {
         let (driver, approver) = (self.driver(), self.approver.clone());
         let identity = RunIdentity::new(self.tenant.clone(), None, WorkId::run(SystemIds.next()));
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let driven = async move {
-            let log = ChannelLog { sender, last_seq: AtomicU64::new(0), tokens: AtomicU64::new(0), approver };
-            let run = Run::new(&spec);
-            match driver?.drive(&identity, run, Vec::new(), &log, CancellationToken::new()).await? {
-                Driven::Ended(end) => Ok(end),
-                Driven::Waiting => Err(Error::internal("the run waits for nobody")),
+            let log = ChannelLog {
+                sender,
+                last_seq: AtomicU64::new(0),
+                tokens: AtomicU64::new(0),
+                approver,
+                ended: Mutex::new(None),
+            };
+            let driven = driver?.drive(&identity, run, Vec::new(), &log, CancellationToken::new()).await?;
+            let run = log.ended.into_inner().unwrap_or_else(PoisonError::into_inner);
+            match (driven, run) {
+                (Driven::Ended(end), Some(run)) => Ok((end, run)),
+                _ => Err(Error::internal("the run waits for nobody")),
             }
         };
         // The end comes behind the events: the channel is read dry before the driver's result is given out.
@@ -181,7 +288,7 @@ impl Agent {
 
 enum Item {
     Event(RunEvent),
-    End(Result<RunEnd>),
+    End(Result<(RunEnd, Run)>),
 }
 
 #[derive(Debug)]
@@ -190,6 +297,8 @@ struct ChannelLog {
     last_seq: AtomicU64,
     tokens: AtomicU64,
     approver: Option<Arc<dyn Approver>>,
+    /// The run once it has ended.
+    ended: Mutex<Option<Run>>,
 }
 
 impl ChannelLog {
@@ -228,8 +337,9 @@ impl RunLog for ChannelLog {
         Ok(Suspended::Resolved(resolved))
     }
 
-    async fn finish(&self, events: Vec<NewEvent>, _: &Run, _: &RunEnd) -> Result<()> {
+    async fn finish(&self, events: Vec<NewEvent>, run: &Run, _: &RunEnd) -> Result<()> {
         self.send(events);
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.clone());
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::budget::Budget;
 use super::policy::ApprovalPolicy;
 use crate::error::{Error, Result};
+use crate::model::ModelSettings;
 
 /// The model turns of a run that names no limit.
 pub const DEFAULT_MAX_STEPS: u32 = 50;
@@ -18,6 +19,17 @@ pub const MAX_STEPS_LIMIT: u32 = 1000;
 pub struct AgentSpec {
     /// What to do, in words.
     pub goal: String,
+    /// What the agent is told before every conversation: who it is, how it works, how it answers.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub instructions: String,
+    /// How its model answers.
+    #[serde(default, skip_serializing_if = "ModelSettings::is_default")]
+    pub settings: ModelSettings,
+    /// The JSON schema that the final answer must fit; plain text where absent. An answer that does not fit is
+    /// returned to the model with what is wrong, [`OUTPUT_RETRIES`](super::OUTPUT_RETRIES) times at most; after that
+    /// the run fails with code `output_mismatch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<Value>,
     /// What it may use, for instance `rag`; nothing is granted that is not named.
     pub capabilities: Vec<String>,
     /// The most model turns of one run.
@@ -82,11 +94,16 @@ impl SubagentSpec {
 impl AgentSpec {
     /// The longest goal, in bytes.
     pub const MAX_GOAL: usize = 64 * 1024;
+    /// The longest instructions, in bytes.
+    pub const MAX_INSTRUCTIONS: usize = 64 * 1024;
 
     /// An agent with a goal and nothing else.
     pub fn new(goal: impl Into<String>, capabilities: Vec<String>) -> Self {
         Self {
             goal: goal.into(),
+            instructions: String::new(),
+            settings: ModelSettings::default(),
+            output_schema: None,
             capabilities,
             max_steps: DEFAULT_MAX_STEPS,
             resources: None,

@@ -5,6 +5,7 @@ mod info;
 pub mod layers;
 mod message;
 mod request;
+mod settings;
 
 use std::fmt;
 use std::pin::Pin;
@@ -16,6 +17,7 @@ pub use answer::{Finish, FinishReason, ModelEvent, Usage};
 pub use info::{ModelInfo, Price};
 pub use message::{Message, Reasoning, ToolCall};
 pub use request::{ModelOption, ModelRequest, ReasoningEffort, ResponseSchema, ToolChoice};
+pub use settings::ModelSettings;
 
 use crate::error::Result;
 

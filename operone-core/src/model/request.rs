@@ -179,7 +179,7 @@ pub enum ToolChoice {
 }
 
 impl ToolChoice {
-    fn is_auto(&self) -> bool {
+    pub(super) fn is_auto(&self) -> bool {
         *self == Self::Auto
     }
 }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -102,9 +104,20 @@ impl ToolHandle {
         &self.spec
     }
 
-    /// Runs the tool. Input that does not fit is `Invalid` with code `invalid_input`.
+    /// Runs the tool.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` with code `invalid_input` if the input does not fit, `Internal` with code `tool_panicked` if the tool
+    /// panics, and whatever the tool itself returns.
     pub async fn call(&self, context: &ToolContext, input: Value) -> Result<Value> {
-        self.erased.call(context, input).await
+        // Built within the future, since a closure may panic before it has made one.
+        let called = async { self.erased.call(context, input).await };
+        // A tool is `&self`: what a panic leaves behind in it is the tool's own business, as in any thread pool.
+        AssertUnwindSafe(called).catch_unwind().await.unwrap_or_else(|_| {
+            let detail = format!("the tool '{}' panicked: nothing is known of what it did", self.spec.name);
+            Err(Error::internal(detail).with_code("tool_panicked"))
+        })
     }
 }
 

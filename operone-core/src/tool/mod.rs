@@ -16,6 +16,8 @@ use crate::error::Result;
 use crate::id::{AgentId, TenantId, WorkId};
 
 pub use handle::ToolHandle;
+#[cfg(all(feature = "jsonschema", feature = "schemars"))]
+pub(crate) use schema::schema_of;
 pub use set::{ToolSet, Tools};
 
 /// What an author of a tool writes.

@@ -42,7 +42,8 @@ impl ToolSpec {
     }
 }
 
-fn schema_of<T: JsonSchema>() -> Value {
+/// The JSON schema of `T` as models take it.
+pub(crate) fn schema_of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_deserialize().with(|settings| {
         settings.inline_subschemas = true;
         settings.meta_schema = None;

@@ -3,7 +3,9 @@
 
 mod approval;
 mod budget;
+mod conversation;
 mod delegation;
+mod output;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -10,6 +10,7 @@ use operone_core::Error;
 use operone_core::agent::{AgentSpec, DEFAULT_MAX_STEPS, MAX_STEPS_LIMIT, SubagentSpec};
 use operone_core::id::{AgentId, TenantId};
 use operone_core::journal::NewAgent;
+use operone_core::schema::JsonSchema;
 use operone_sandbox::Limits;
 use serde::Deserialize;
 
@@ -98,6 +99,13 @@ fn check(parts: &Parts, body: CreateAgent, at: &str) -> (AgentSpec, Vec<(FieldEr
         let detail = format!("a goal has 1 to {} bytes and is not blank", AgentSpec::MAX_GOAL);
         fault("/goal".into(), &Error::invalid(detail).with_code("invalid_goal"));
     }
+    if body.instructions.len() > AgentSpec::MAX_INSTRUCTIONS {
+        let detail = format!("instructions have at most {} bytes", AgentSpec::MAX_INSTRUCTIONS);
+        fault("/instructions".into(), &Error::invalid(detail).with_code("invalid_instructions"));
+    }
+    if let Some(Err(error)) = body.output_schema.as_ref().map(JsonSchema::new) {
+        fault("/output_schema".into(), &error);
+    }
     let default = || capabilities::DEFAULT.map(str::to_owned).to_vec();
     let capabilities = body.capabilities.unwrap_or_else(default);
     for (index, capability) in capabilities.iter().enumerate() {
@@ -136,6 +144,8 @@ fn check(parts: &Parts, body: CreateAgent, at: &str) -> (AgentSpec, Vec<(FieldEr
         }
     }
     let mut spec = AgentSpec::new(body.goal, capabilities);
+    spec.instructions = body.instructions;
+    spec.output_schema = body.output_schema;
     spec.max_steps = max_steps;
     spec.resources = body.resources;
     spec.budget = body.budget;

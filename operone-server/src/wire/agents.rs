@@ -15,6 +15,9 @@ use crate::error::{ApiError, ApiResult};
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateAgent {
     pub(crate) goal: String,
+    #[serde(default)]
+    pub(crate) instructions: String,
+    pub(crate) output_schema: Option<Value>,
     pub(crate) capabilities: Option<Vec<String>>,
     pub(crate) max_steps: Option<u32>,
     pub(crate) resources: Option<Resources>,
@@ -62,6 +65,10 @@ pub(crate) struct AgentView {
     run_id: Option<String>,
     status: &'static str,
     goal: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    instructions: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_schema: Option<Value>,
     capabilities: Vec<String>,
     step_count: u32,
     max_steps: u32,
@@ -95,6 +102,8 @@ impl AgentView {
             agent_id: agent.id.to_string(),
             status: run.as_ref().map_or("created", |run| run.status.as_str()),
             goal: spec.goal,
+            instructions: spec.instructions,
+            output_schema: spec.output_schema,
             capabilities: spec.capabilities,
             step_count: run.as_ref().and_then(turns).unwrap_or(0),
             max_steps: spec.max_steps,

@@ -81,7 +81,9 @@ impl Client {
 
     async fn connect(&self) -> Result<Connection> {
         let unreachable = |why: &str| {
-            let detail = format!("the model service cannot be reached{why}");
+            let (host, port) = (self.address.uri.host().unwrap_or_default(), self.address.uri.port_u16());
+            let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+            let detail = format!("the model service at {host}{port} cannot be reached{why}");
             Error::new(ErrorKind::Unavailable, detail).with_code("model_unavailable")
         };
         let connecting = self.connector.clone().oneshot(self.address.uri.clone());

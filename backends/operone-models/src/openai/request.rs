@@ -123,6 +123,24 @@ pub(super) fn request_body(
     })
 }
 
+/// Whether every object in the schema says all there is of it. Services refuse any other schema in strict mode, and take
+/// it as advice else.
+fn is_closed(schema: &Value) -> bool {
+    match schema {
+        Value::Object(object) => {
+            let properties = object.get("properties").and_then(Value::as_object);
+            let required = object.get("required").and_then(Value::as_array).map_or(0, Vec::len);
+            let closed = properties.is_none_or(|properties| {
+                object.get("additionalProperties") == Some(&Value::Bool(false))
+                    && required == properties.len()
+            });
+            closed && object.values().all(is_closed)
+        }
+        Value::Array(items) => items.iter().all(is_closed),
+        _ => true,
+    }
+}
+
 fn options(request: &ModelRequest, names: &ToolNames, dialect: Dialect) -> Map<String, Value> {
     let choice = match &request.tool_choice {
         _ if request.tools_to_tell().is_empty() => None,
@@ -134,7 +152,8 @@ fn options(request: &ModelRequest, names: &ToolNames, dialect: Dialect) -> Map<S
         _ => None,
     };
     let format = request.response_schema.as_ref().map(|schema| {
-        let schema = json!({"name": schema.name, "strict": true, "schema": schema.schema});
+        let schema =
+            json!({"name": schema.name, "strict": is_closed(&schema.schema), "schema": schema.schema});
         json!({"type": "json_schema", "json_schema": schema})
     });
     let options = [

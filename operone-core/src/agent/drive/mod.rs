@@ -147,7 +147,7 @@ impl<'a> Drive<'a> {
             StepResult::NotThought { text, error } => {
                 tracing::warn!(run_step = step, code = error.code(), %error, "the model did not answer");
                 self.ended.push(event::step_ended(step, "error", &text, millis));
-                self.run.failed(error.report());
+                self.run.model_failed(step, text, error.report());
             }
             StepResult::Called { call, outcome } => {
                 self.ended.extend(event::act_ended(&call, &outcome, millis));

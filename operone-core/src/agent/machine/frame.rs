@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::call::{PendingCall, ToolOutcome};
 use super::next::Action;
-use crate::model::Message;
+use super::output::OutputSchema;
+use crate::model::{Message, ModelSettings};
 
 /// One conversation as it stands. Stored with the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +17,12 @@ pub(super) struct Frame {
     /// Model turns that were begun.
     pub(super) turns: u32,
     pub(super) state: FrameState,
+    /// How the model answers.
+    #[serde(default, skip_serializing_if = "ModelSettings::is_default")]
+    pub(super) settings: ModelSettings,
+    /// What the answer must fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) output: Option<OutputSchema>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,7 +38,15 @@ pub(super) enum FrameState {
 
 impl Frame {
     pub(super) fn new(messages: Vec<Message>, max_steps: u32, tainted: bool) -> Self {
-        Self { messages, tainted, max_steps, turns: 0, state: FrameState::Think { step: None } }
+        Self {
+            messages,
+            tainted,
+            max_steps,
+            turns: 0,
+            state: FrameState::Think { step: None },
+            settings: ModelSettings::default(),
+            output: None,
+        }
     }
 
     /// The conversation of a sub-agent by the step of its call; its own is `None`.

@@ -1,10 +1,11 @@
 //! What a run wants done next, and how it ended.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::call::{PendingCall, ToolOutcome};
-use crate::error::ErrorReport;
+use crate::error::{Error, ErrorKind, ErrorReport, Result};
 use crate::journal::{Outcome, Status};
 use crate::model::Usage;
 
@@ -68,6 +69,52 @@ pub struct RunEnd {
 }
 
 impl RunEnd {
+    /// Returns the answer of a run that completed, and the error of any other.
+    ///
+    /// # Errors
+    ///
+    /// What made the run fail, with its causes; `Cancelled` for a cancelled run, and code `max_steps` for one that used
+    /// all its model turns.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use operone_core::agent::Agent;
+    /// # use operone_core::in_process::{ScriptedModel, ScriptedTurn};
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let agent = Agent::new(Arc::new(ScriptedModel::new(vec![ScriptedTurn::text(["Hello."])])));
+    /// assert_eq!(agent.run("Say hello").await?.into_text()?, "Hello.");
+    /// // The script has no second turn.
+    /// assert_eq!(agent.run("Again").await?.into_text().unwrap_err().code(), "script_used_up");
+    /// # Ok::<(), operone_core::Error>(()) }).unwrap();
+    /// ```
+    pub fn into_text(self) -> Result<String> {
+        match (self.status, self.error) {
+            (Status::Completed, _) => Ok(self.output.unwrap_or_default()),
+            (_, Some(error)) => Err(error.into()),
+            (Status::Cancelled, None) => Err(Error::new(ErrorKind::Cancelled, "the run was cancelled")),
+            (Status::MaxSteps, None) => {
+                let detail = "the run used all its steps without a final answer: allow more with max_steps";
+                Err(Error::new(ErrorKind::RateLimited, detail).with_code("max_steps").with_retryable(false))
+            }
+            (status, None) => Err(Error::internal(format!("the run ended as '{}'", status.as_str()))),
+        }
+    }
+
+    /// Returns the answer of a run that completed, read from its JSON into `T`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RunEnd::into_text`], and `output_mismatch` if the answer cannot be read into `T`.
+    pub fn into_typed<T: DeserializeOwned>(self) -> Result<T> {
+        serde_json::from_str(&self.into_text()?).map_err(|error| {
+            let detail = "the answer cannot be read into the type asked for";
+            Error::new(ErrorKind::Unavailable, detail)
+                .with_code("output_mismatch")
+                .with_retryable(false)
+                .with_source(error)
+        })
+    }
+
     /// What the journal keeps of it.
     pub fn outcome(&self) -> Outcome {
         let mut outcome = Outcome::new(self.status);
