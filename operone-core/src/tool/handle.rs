@@ -5,6 +5,8 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+#[cfg(feature = "jsonschema")]
+use std::sync::OnceLock;
 
 use futures_util::FutureExt;
 use serde::Serialize;
@@ -13,12 +15,17 @@ use serde_json::Value;
 
 use super::{Tool, ToolContext, ToolSpec};
 use crate::error::{Error, Result};
+#[cfg(feature = "jsonschema")]
+use crate::schema::JsonSchema;
 
 /// Any tool: typed, from a closure, or of another process. Clones share the tool.
 #[derive(Clone)]
 pub struct ToolHandle {
     spec: Arc<ToolSpec>,
     erased: Arc<dyn Erased>,
+    /// Checks input that no type is read from; compiled at the first call.
+    #[cfg(feature = "jsonschema")]
+    schema: Option<Arc<OnceLock<Option<JsonSchema>>>>,
 }
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -50,7 +57,7 @@ where
 impl ToolHandle {
     /// Wraps a typed tool.
     pub fn new(tool: impl Tool) -> Self {
-        Self { spec: Arc::new(tool.spec()), erased: Arc::new(Typed(tool)) }
+        Self::unchecked(tool.spec(), Typed(tool))
     }
 
     /// A function as a tool; the schema of its input is derived from the input's type, which is a struct.
@@ -84,19 +91,35 @@ impl ToolHandle {
         F: Fn(ToolContext, I) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<O>> + Send + 'static,
     {
-        Self::from_fn(spec.with_schema_of::<I>(), move |context, input| {
+        let call = move |context, input| {
             let answer = read(input).map(|input| call(context, input));
             async move { written(answer?.await?) }
-        })
+        };
+        Self::unchecked(spec.with_schema_of::<I>(), Closure(call))
     }
 
-    /// A function as a tool that is known only at run time: its input is not checked.
+    /// A function as a tool that is known only at run time.
+    ///
+    /// Its input is checked against the schema in `spec` before each call, with the feature `jsonschema`. A schema that
+    /// is not valid, or refers to another document, checks nothing.
     pub fn from_fn<F, Fut>(spec: ToolSpec, call: F) -> Self
     where
         F: Fn(ToolContext, Value) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Value>> + Send + 'static,
     {
-        Self { spec: Arc::new(spec), erased: Arc::new(Closure(call)) }
+        let handle = Self::unchecked(spec, Closure(call));
+        #[cfg(feature = "jsonschema")]
+        let handle = Self { schema: Some(Arc::default()), ..handle };
+        handle
+    }
+
+    fn unchecked(spec: ToolSpec, tool: impl Erased + 'static) -> Self {
+        Self {
+            spec: Arc::new(spec),
+            erased: Arc::new(tool),
+            #[cfg(feature = "jsonschema")]
+            schema: None,
+        }
     }
 
     /// The tool's name, description, schema and class.
@@ -111,12 +134,34 @@ impl ToolHandle {
     /// `Invalid` with code `invalid_input` if the input does not fit, `Internal` with code `tool_panicked` if the tool
     /// panics, and whatever the tool itself returns.
     pub async fn call(&self, context: &ToolContext, input: Value) -> Result<Value> {
+        #[cfg(feature = "jsonschema")]
+        self.check(&input)?;
         // Built within the future, since a closure may panic before it has made one.
         let called = async { self.erased.call(context, input).await };
         // A tool is `&self`: what a panic leaves behind in it is the tool's own business, as in any thread pool.
         AssertUnwindSafe(called).catch_unwind().await.unwrap_or_else(|_| {
             let detail = format!("the tool '{}' panicked: nothing is known of what it did", self.spec.name);
             Err(Error::internal(detail).with_code("tool_panicked"))
+        })
+    }
+}
+
+#[cfg(feature = "jsonschema")]
+impl ToolHandle {
+    fn check(&self, input: &Value) -> Result<()> {
+        let schema = self.schema.as_ref().map(|schema| {
+            schema.get_or_init(|| {
+                let schema = JsonSchema::new(&self.spec.input_schema);
+                let name = &self.spec.name;
+                schema
+                    .inspect_err(|error| tracing::warn!(tool = name, %error, "a tool's input is not checked"))
+                    .ok()
+            })
+        });
+        let Some(Some(schema)) = schema else { return Ok(()) };
+        schema.check(input).map_err(|faults| {
+            Error::invalid(format!("the input does not fit: {}", faults.join("; ")))
+                .with_code("invalid_input")
         })
     }
 }

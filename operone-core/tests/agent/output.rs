@@ -6,6 +6,7 @@ use operone_core::agent::{Agent, AgentSpec, OUTPUT_RETRIES, Run};
 use operone_core::in_process::{ScriptedModel, ScriptedTurn};
 use operone_core::journal::Status;
 use operone_core::model::{Finish, FinishReason, Message, Usage};
+use operone_core::tool::{ToolContext, ToolHandle, ToolSpec};
 use operone_core::{Error, ErrorKind};
 use serde_json::json;
 
@@ -103,4 +104,41 @@ fn a_stored_run_keeps_its_schema_and_its_count_of_corrections() {
     }
     let operone_core::agent::Next::Done(end) = run.next() else { panic!("it goes on") };
     assert_eq!((end.status, end.error.unwrap().code.as_str()), (Status::Failed, "output_mismatch"));
+}
+
+#[tokio::test]
+async fn the_input_of_a_tool_without_a_type_is_checked_before_the_call() {
+    let schema = json!({
+        "type": "object", "required": ["to"], "additionalProperties": false,
+        "properties": {"to": {"type": "string"}, "copies": {"type": "integer", "maximum": 3}}
+    });
+    let tool = ToolHandle::from_fn(
+        ToolSpec::new("print", "Prints").with_input_schema(schema),
+        |_, input| async move {
+            assert!(input["to"].is_string());
+            Ok(json!("printed"))
+        },
+    );
+    let context = ToolContext::default();
+    for (input, fault) in [
+        (json!({}), "\"to\" is a required property"),
+        (json!({"to": 7}), "/to: 7 is not of type \"string\""),
+        (json!({"to": "a", "copies": 4}), "/copies: 4 is greater than the maximum of 3"),
+        (json!({"to": "a", "cc": "b"}), "'cc' was unexpected"),
+        (json!(null), "null is not of type \"object\""),
+    ] {
+        let error = tool.call(&context, input).await.unwrap_err();
+        assert_eq!(error.code(), "invalid_input");
+        assert!(error.message().contains(fault), "{error}");
+    }
+    assert_eq!(tool.call(&context, json!({"to": "a", "copies": 3})).await.unwrap(), json!("printed"));
+
+    let elsewhere =
+        ToolSpec::new("any", "").with_input_schema(json!({"$ref": "https://example.com/schema.json"}));
+    let tool = ToolHandle::from_fn(elsewhere, |_, input| async move { Ok(input) });
+    assert_eq!(
+        tool.call(&context, json!(1)).await.unwrap(),
+        1,
+        "a schema that cannot be read checks nothing"
+    );
 }

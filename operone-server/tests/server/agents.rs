@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, ServerEvent, file, folder};
+use crate::support::{Server, ServerEvent, answering_model, file, folder};
 
 #[test]
 fn an_agent_is_created_started_and_answers() {
@@ -393,4 +393,43 @@ mod with_model_service {
         let kept: Vec<_> = kept.iter().map(|step| (&step["step_id"], &step["tool"])).collect();
         assert_eq!(kept, [(first, none), (tool, &call["tool"]), (last, none)], "{model}");
     }
+}
+
+#[test]
+fn instructions_are_told_and_an_answer_that_does_not_fit_is_corrected() {
+    let data = folder();
+    let (url, told) = answering_model(vec!["Lisbon, I think", r#"{"city": "Lisbon"}"#]);
+    let environment = [("OPENAI_BASE_URL", url.as_str()), ("OPENAI_API_KEY", "key"), ("OPERONE_MODEL", "m")];
+    let server = Server::start_with(data.path(), &[], &environment);
+    let schema = json!({"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}});
+    let agent_id = server.create_agent(json!({
+        "goal": "Which is the capital of Portugal?", "capabilities": ["ai"],
+        "instructions": "You are a geographer.", "output_schema": schema,
+    }));
+    server.post(&format!("/agents/{agent_id}/start"), json!({}));
+    let agent = server.wait_for_agent(&agent_id);
+    assert_eq!(
+        (&agent["status"], &agent["output"]),
+        (&json!("completed"), &json!(r#"{"city": "Lisbon"}"#)),
+        "{agent}"
+    );
+    assert_eq!((&agent["instructions"], &agent["output_schema"]), (&json!("You are a geographer."), &schema));
+    assert_eq!(agent["step_count"], 2);
+    let turns: Vec<Vec<Value>> = told.try_iter().collect();
+    let instructions = turns[0][0]["content"].as_str().unwrap();
+    assert!(
+        instructions.contains("You are a geographer.") && instructions.contains("required"),
+        "{instructions}"
+    );
+    assert!(turns[1].last().unwrap()["content"].as_str().unwrap().contains("not JSON"));
+
+    let wrong = server.post(
+        "/agents",
+        json!({
+            "goal": "go", "instructions": "x".repeat(64 * 1024 + 1), "output_schema": {"type": "objekt"},
+        }),
+    );
+    let pointers: Vec<Value> =
+        wrong.json()["errors"].as_array().unwrap().iter().map(|error| error["pointer"].clone()).collect();
+    assert_eq!((wrong.status, pointers), (422, vec![json!("/instructions"), json!("/output_schema")]));
 }

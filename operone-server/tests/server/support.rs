@@ -300,6 +300,17 @@ pub(crate) fn calling_model(calls: Vec<(&'static str, Value)>) -> String {
     })
 }
 
+/// A model service that gives these answers, one in each turn, and remembers what it was told. Gives its URL.
+pub(crate) fn answering_model(answers: Vec<&'static str>) -> (String, std::sync::mpsc::Receiver<Vec<Value>>) {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let url = model_service(move |messages| {
+        let _ = sender.send(messages.to_vec());
+        let turn = messages.iter().filter(|message| message["role"] == "assistant").count();
+        json!({"content": answers.get(turn).copied().unwrap_or("Done.")})
+    });
+    (url, receiver)
+}
+
 /// A web server that answers every request with this plain text. Gives its address.
 pub(crate) fn web_page(text: &'static str) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
