@@ -18,9 +18,13 @@
 //!
 //! | feature | what it adds |
 //! | --- | --- |
+//! | `approximate` | dense queries that compare only part of the vectors of a collection with millions: `ChunkIndex::with_approximate` |
 //! | `conformance` | each contract as tests that any backend can run: the module `conformance` |
 //! | `jsonschema` (default) | typed answers and tools' inputs checked against their JSON schema: the module `schema`, `Agent::with_output_schema` |
 //! | `schemars` (default) | the schema of a tool's input, derived from its type: `ToolHandle::typed`, `ToolSpec::with_schema_of` |
+//! | `simd` | scans of vectors in the widest instructions of the processor, chosen at run time |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod clock;
 pub mod error; // read this first: every contract returns it

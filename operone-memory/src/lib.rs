@@ -4,6 +4,8 @@
 //! it keeps an index of each scope in the process, derived from the log and caught up before each recall, so that
 //! every store gives the same answers and a recall sees every acknowledged write.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod changes;
 mod cursor;
 mod erase;

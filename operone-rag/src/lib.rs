@@ -29,6 +29,8 @@
 //! # operone_core::Result::<()>::Ok(()) }).unwrap();
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod chunk;
 pub mod eval;
 pub mod ingest;

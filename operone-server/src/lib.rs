@@ -16,6 +16,8 @@
 //!
 //! Or nest [`router`] in an axum app, with [`Parts::start_workers`] and [`Parts::shutdown`] around it.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod backends;
 mod capabilities;
 mod cli;

@@ -5,6 +5,8 @@
 //! With the feature `bert`, `BertEmbedder` runs a model from a folder, which knows more and takes a hundred times
 //! as long.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(feature = "bert")]
 mod bert;
 mod fixed;

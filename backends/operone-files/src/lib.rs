@@ -7,6 +7,8 @@
 //! outside, can be read: whoever put it into the folder could as well have copied it. Writing leaves the other name's
 //! content alone. What is mounted below the folder belongs to it.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod blocking;
 mod error;
 #[cfg(unix)]

@@ -27,6 +27,8 @@
 //! and what declares neither is `once`. Unless `openWorldHint` is false its input leaves this system. What it returns is
 //! always taken as written by strangers. A [`ToolPolicy`] overrides each of the three for one tool.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod config;
 mod connection;
 mod error;

@@ -9,6 +9,8 @@
 //! All bring their own TLS settings (rustls with ring, the roots of the operating system) and install nothing for the
 //! whole process. They follow no redirects and use no proxy, whatever the environment says.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod anthropic;
 mod calls;
 mod config;

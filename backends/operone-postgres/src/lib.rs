@@ -14,6 +14,8 @@
 //! The role in the URL must be one that only reads. TLS is used where the server offers it; `?sslmode=verify-full` insists
 //! on it.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod connect;
 mod error; // from the driver's errors to those of the contracts
 mod query;

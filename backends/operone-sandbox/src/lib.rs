@@ -18,6 +18,8 @@
 //!
 //! Outside Linux nothing is enforced, and [`Probe`] says so.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod limits;
 
 #[cfg(target_os = "linux")]

@@ -24,6 +24,8 @@
 //!
 //! [`SqliteQueryDatabase`] stands apart: a file of the host's own, anywhere but in a data folder, that agents may read by SQL.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod cache;
 mod chunks;
 mod database;

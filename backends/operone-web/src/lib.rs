@@ -6,6 +6,8 @@
 //! first URL; no proxy is used. [`http_get_tool`] gives agents web pages as text. [`WebSource`] reads documents.
 //! [`WebClient::download`] fetches large files.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod client;
 mod download;
 mod error;

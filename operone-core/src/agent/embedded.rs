@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::budget::Budget;
 use super::conversation::Conversation;
 use super::driver::{Driven, Driver, RunIdentity, Subagent};
+use super::durable::DurableAgent;
 use super::event::{Cursor, RunEvent};
 use super::log::{Resolved, RunLog, Suspended};
 use super::machine::{Run, RunEnd};
@@ -26,14 +27,13 @@ use super::spec::{AgentSpec, DEFAULT_MAX_STEPS};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::id::{Ids, SystemIds, TenantId, WorkId};
-use crate::journal::{Decision, JournalEvent, NewApproval, NewEvent, Verdict};
+use crate::journal::{Decision, Journal, JournalEvent, NewApproval, NewEvent, Verdict};
 use crate::model::{LanguageModel, ModelSettings};
 use crate::tool::{ToolHandle, Tools};
 
 /// A model with tools, ready to be given goals. Clones share both; one agent serves many runs at once.
 ///
-/// Runs live and die with the program. For runs that survive it, queue them in a
-/// [`Journal`](crate::journal::Journal) and let [`Workers`](crate::work::Workers) drive them.
+/// Runs live and die with the program, unless the agent is put on a journal: [`Agent::durable`].
 #[derive(Clone, Debug)]
 pub struct Agent {
     model: Arc<dyn LanguageModel>,
@@ -202,6 +202,20 @@ impl Agent {
         agent.run(goal).await?.into_typed()
     }
 
+    /// Puts the agent on a journal: its runs survive the program, wait for approvals, and can be followed by cursor.
+    ///
+    /// - `name` says in the journal whose runs these are, so that several agents can share it. A later life of the
+    ///   program gives the same name and an agent with the same tools.
+    /// - Calls that need approval wait for [`DurableRuns::decide`](super::DurableRuns::decide): the agent's
+    ///   [`Approver`] is not asked.
+    pub fn durable(&self, name: impl Into<String>, journal: Arc<dyn Journal>) -> DurableAgent {
+        DurableAgent::new(name.into(), self.clone(), journal)
+    }
+
+    pub(super) fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
     /// Begins a conversation: each of its runs knows what was said in the earlier ones.
     pub fn conversation(&self) -> Conversation {
         Conversation::new(self.clone())
@@ -243,7 +257,7 @@ impl Agent {
         events.boxed()
     }
 
-    fn driver(&self) -> Result<Driver> {
+    pub(super) fn driver(&self) -> Result<Driver> {
         let driver = Driver::new(Arc::clone(&self.model), self.tools.clone());
         self.agents.iter().cloned().try_fold(driver, Driver::with_agent)
     }

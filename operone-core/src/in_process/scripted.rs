@@ -9,8 +9,8 @@ use futures_util::{StreamExt, stream};
 
 use crate::error::{Error, ErrorReport, Result};
 use crate::model::{
-    Finish, FinishReason, LanguageModel, ModelEvent, ModelInfo, ModelOption, ModelRequest, ModelStream,
-    Reasoning, ToolCall, Usage,
+    Finish, FinishReason, LanguageModel, Message, ModelEvent, ModelInfo, ModelOption, ModelRequest,
+    ModelStream, Reasoning, ToolCall, Usage,
 };
 
 /// Answers turn after turn from a script and keeps every request, for the tests of hosts.
@@ -22,13 +22,27 @@ pub struct ScriptedModel {
     script: Mutex<VecDeque<ScriptedTurn>>,
     requests: Mutex<Vec<ModelRequest>>,
     honoured: Vec<ModelOption>,
+    by_conversation: bool,
 }
 
 impl ScriptedModel {
     /// A model that gives these answers, each once.
     pub fn new(turns: Vec<ScriptedTurn>) -> Self {
         let honoured = ModelOption::ALL.to_vec();
-        Self { script: Mutex::new(turns.into()), requests: Mutex::default(), honoured }
+        Self {
+            script: Mutex::new(turns.into()),
+            requests: Mutex::default(),
+            honoured,
+            by_conversation: false,
+        }
+    }
+
+    /// Gives to each conversation the turn that comes next in it, however often it is asked: the first to one without
+    /// an answer, the second to one with one answer. A run that is resumed in another life then goes on in the script.
+    #[must_use]
+    pub fn by_conversation(mut self) -> Self {
+        self.by_conversation = true;
+        self
     }
 
     /// Sets the options that it takes; the script says what becomes of them. All of them by default: any other is
@@ -58,9 +72,14 @@ impl LanguageModel for ScriptedModel {
 
     async fn stream(&self, request: ModelRequest) -> Result<ModelStream> {
         let usable = request.require(&self.info().name, &self.honoured);
+        let answers =
+            request.messages.iter().filter(|message| matches!(message, Message::Assistant { .. })).count();
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
         usable?;
-        let turn = self.script.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let turn = {
+            let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.by_conversation { script.get(answers).cloned() } else { script.pop_front() }
+        };
         let turn = turn.ok_or_else(|| {
             Error::internal("the script has no turn left for this request").with_code("script_used_up")
         })?;

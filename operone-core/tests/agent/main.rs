@@ -5,6 +5,7 @@ mod approval;
 mod budget;
 mod conversation;
 mod delegation;
+mod durable;
 mod output;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

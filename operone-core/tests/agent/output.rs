@@ -81,7 +81,7 @@ async fn an_answer_that_a_layer_below_refuses_for_its_shape_is_corrected_too() {
     ]));
     let city: City = Agent::new(Arc::clone(&model) as _).run_typed("Which city?").await.unwrap();
     assert_eq!(city.name, "Lisbon");
-    assert!(last_message(&model).contains("it is not JSON"));
+    assert!(last_message(&model).contains("it is not JSON: "));
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ use crate::error::{ErrorKind, ErrorReport};
 use crate::id::{ApprovalId, WorkId};
 use crate::journal::{ApprovalReason, Status, Verdict};
 use crate::model::{
-    Finish, FinishReason, Message, ModelRequest, ModelSettings, Reasoning, ResponseSchema, ToolChoice,
+    Finish, FinishReason, Message, ModelRequest, ModelSettings, Reasoning, ResponseSchema, ToolChoice, Usage,
 };
 use crate::tool::ToolSpec;
 use frame::{Frame, FrameState};
@@ -244,15 +244,18 @@ impl Run {
         self.check_before_calls(count, text);
     }
 
-    /// The model did not answer in this step, or a layer below found that its answer does not fit the schema.
+    /// The model did not answer in this step. A client that refused the answer for its shape is not believed without a
+    /// look: the answer is read here, and corrected like any other.
     pub fn model_failed(&mut self, step: u64, text: String, error: ErrorReport) {
-        let unfit = error.code == "option_not_honoured";
-        match self.root.thinking(step, None) {
-            Some((within, frame)) if unfit && frame.output.is_some() && self.end.is_none() => {
-                frame.messages.push(Message::assistant(text.clone(), Vec::new()));
-                self.output_mismatched(within, text, &error.detail);
-            }
-            _ => self.failed(error),
+        let refused_for_shape = self.root.thinks(step).is_some_and(|frame| {
+            // Nothing else was asked for that a client could find not honoured.
+            frame.output.is_some() && frame.settings.tool_choice == ToolChoice::Auto
+        });
+        if refused_for_shape && error.code == "option_not_honoured" {
+            let finish = Finish::new(FinishReason::Stop, Usage::default());
+            self.model_answered(step, text, Vec::new(), Vec::new(), &finish);
+        } else {
+            self.failed(error);
         }
     }
 

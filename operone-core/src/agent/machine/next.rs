@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::call::{PendingCall, ToolOutcome};
 use crate::error::{Error, ErrorKind, ErrorReport, Result};
@@ -112,6 +112,23 @@ impl RunEnd {
                 .with_code("output_mismatch")
                 .with_retryable(false)
                 .with_source(error)
+        })
+    }
+
+    /// Reads what [`RunEnd::outcome`] wrote. An outcome that a journal wrote itself has no usage.
+    pub(in crate::agent) fn from_outcome(outcome: &Outcome) -> Result<Self> {
+        let output = outcome.output.as_ref();
+        let text = output.and_then(|output| output.get("text")).and_then(Value::as_str);
+        let usage = match output.and_then(|output| output.get("usage")) {
+            Some(usage) => Usage::deserialize(usage)
+                .map_err(|error| Error::internal("the run's usage cannot be read").with_source(error))?,
+            None => Usage::default(),
+        };
+        Ok(Self {
+            status: outcome.status,
+            output: text.map(str::to_owned),
+            error: outcome.error.clone(),
+            usage,
         })
     }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::model::{ToolCall, Usage};
+use crate::model::ToolCall;
 
 fn spec(max_steps: u32) -> AgentSpec {
     let mut spec = AgentSpec::new("add 1 and 2", vec![]);
