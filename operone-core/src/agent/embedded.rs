@@ -237,7 +237,7 @@ impl Agent {
         let mut events = pin!(self.drive(run));
         while let Some(item) = events.next().await {
             if let Item::End(end) = item {
-                return end;
+                return end.map(|end| *end);
             }
         }
         Err(Error::internal("the run stopped without an end"))
@@ -277,7 +277,7 @@ impl Agent {
             let driven = driver?.drive(&identity, run, Vec::new(), &log, CancellationToken::new()).await?;
             let run = log.ended.into_inner().unwrap_or_else(PoisonError::into_inner);
             match (driven, run) {
-                (Driven::Ended(end), Some(run)) => Ok((end, run)),
+                (Driven::Ended(end), Some(run)) => Ok(Box::new((end, run))),
                 _ => Err(Error::internal("the run waits for nobody")),
             }
         };
@@ -302,7 +302,7 @@ impl Agent {
 
 enum Item {
     Event(RunEvent),
-    End(Result<(RunEnd, Run)>),
+    End(Result<Box<(RunEnd, Run)>>),
 }
 
 #[derive(Debug)]

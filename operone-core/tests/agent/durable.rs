@@ -81,7 +81,7 @@ async fn a_run_whose_process_stops_goes_on_where_it_was_under_the_same_key() {
     let runs = open(&agent(script()).with_tool(slow(false)).unwrap(), &journal);
     let run = runs.start(id(), "go").await.unwrap();
     assert_eq!(runs.wait(&run).await.unwrap().into_text().unwrap(), "done");
-    let keys = keys.lock().unwrap();
+    let keys = std::mem::take(&mut *keys.lock().unwrap());
     assert_eq!((keys.len(), keys.first()), (2, keys.last()));
     let kinds = names(&runs, Cursor::default()).await;
     assert_eq!(kinds.len(), 9, "nothing is told twice: {kinds:?}");
