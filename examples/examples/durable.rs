@@ -30,6 +30,7 @@ async fn main() -> Result<()> {
         }
     }
     println!("{}", runs.wait(&run).await?.into_text()?);
+    drop(std::fs::remove_dir_all(folder));
     Ok(())
 }
 

@@ -70,6 +70,8 @@ const DRIVERS: [(&str, &[&str]); 13] = [
 
 /// The packages that everyone who embeds the core gets.
 const MOST_CORE_PACKAGES: usize = 60;
+/// The most packages that `operone-core` brings with its default features.
+const MOST_DEFAULT_PACKAGES: usize = 105;
 /// The longest source file, in lines.
 const LONGEST_FILE: usize = 600;
 
@@ -156,10 +158,17 @@ fn the_tree_has_one_sqlite_and_one_tls_provider() {
 
 #[test]
 fn the_core_is_small_to_embed() {
-    let tree =
-        cargo(&["tree", "--package=operone-core", "--edges=normal,build", "--prefix=none", "--locked"]);
-    let packages: BTreeSet<&str> = tree.lines().map(|line| line.trim_end_matches(" (*)")).collect();
-    assert!(packages.len() <= MOST_CORE_PACKAGES, "operone-core brings {} packages", packages.len());
+    let tree = ["tree", "--package=operone-core", "--edges=normal,build", "--prefix=none", "--locked"];
+    for (features, most) in [
+        // The contracts alone, as backends have them.
+        ("--no-default-features", MOST_CORE_PACKAGES),
+        // With the checks of JSON schema that typed answers need (decision 0016).
+        ("--features=default", MOST_DEFAULT_PACKAGES),
+    ] {
+        let tree = cargo(&[&tree[..], &[features]].concat());
+        let packages: BTreeSet<&str> = tree.lines().map(|line| line.trim_end_matches(" (*)")).collect();
+        assert!(packages.len() <= most, "operone-core {features} brings {} packages", packages.len());
+    }
 }
 
 #[test]

@@ -159,7 +159,9 @@ impl ToolHandle {
             })
         });
         let Some(Some(schema)) = schema else { return Ok(()) };
-        schema.check(input).map_err(|faults| {
+        // No input at all counts as an empty object, as it does where a model leaves its arguments out.
+        let empty = Value::Object(serde_json::Map::new());
+        schema.check(if input.is_null() { &empty } else { input }).map_err(|faults| {
             Error::invalid(format!("the input does not fit: {}", faults.join("; ")))
                 .with_code("invalid_input")
         })

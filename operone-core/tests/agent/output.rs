@@ -125,7 +125,8 @@ async fn the_input_of_a_tool_without_a_type_is_checked_before_the_call() {
         (json!({"to": 7}), "/to: 7 is not of type \"string\""),
         (json!({"to": "a", "copies": 4}), "/copies: 4 is greater than the maximum of 3"),
         (json!({"to": "a", "cc": "b"}), "'cc' was unexpected"),
-        (json!(null), "null is not of type \"object\""),
+        (json!([1]), "[1] is not of type \"object\""),
+        (json!(null), "\"to\" is a required property"),
     ] {
         let error = tool.call(&context, input).await.unwrap_err();
         assert_eq!(error.code(), "invalid_input");
