@@ -29,7 +29,7 @@ pub use extract::{Extraction, ExtractionProgress, Extractor, Finding, ModelExtra
 pub use memory::Memory;
 pub use policy::Policy;
 pub use purge::Purge;
-pub use tools::tools;
+pub use tools::{MemoryAccess, tools, tools_in};
 pub use transfer::{Exported, Imported};
 pub use update::MemoryPatch;
 pub use validate::{Fault, MAX_BATCH, MAX_TAG, faults};

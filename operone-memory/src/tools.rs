@@ -1,32 +1,100 @@
 //! The tools `memory.read` and `memory.write`.
 
+mod access;
+
 use std::sync::Arc;
 
 use operone_core::Error;
 use operone_core::Result;
 use operone_core::id::MemoryId;
-use operone_core::memory::{NewMemory, Recall, RecallQuery, Scope, ScopeKey, Trust};
+use operone_core::memory::{NewMemory, Recall, RecallQuery, Trust};
 use operone_core::tool::{Tool, ToolClass, ToolContext, ToolHandle, ToolSpec};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Where memories are looked for and written to if no scope is named.
-const DEFAULT_SCOPE: &str = "longterm";
+pub use access::MemoryAccess;
+use access::Scopes;
 
 /// Names the ids that are derived from idempotency keys.
 const NAMESPACE: Uuid = Uuid::from_u128(0x8a1d_3c52_6f0b_4e7e_9d24_51f7_c0de_a9b3);
 
-/// `memory.read` and `memory.write` over a memory. They touch the calling tenant's scopes only.
+/// Returns the tools `memory.read` and `memory.write`, which reach every scope of the calling tenant.
+///
+/// The model chooses the scope; the default is `longterm`. If the scopes of a tenant belong to different users, use
+/// [`tools_in`] instead: text that the model reads can talk it into naming another user's scope.
 pub fn tools(memory: &Arc<dyn Recall>) -> Vec<ToolHandle> {
     vec![
-        ToolHandle::new(ReadMemory { memory: Arc::clone(memory) }),
-        ToolHandle::new(WriteMemory { memory: Arc::clone(memory) }),
+        ToolHandle::new(ReadMemory { memory: Arc::clone(memory), scopes: Scopes::Any }),
+        ToolHandle::new(WriteMemory { memory: Arc::clone(memory), scopes: Scopes::Any }),
     ]
+}
+
+/// Returns the tools `memory.read` and `memory.write`, limited to the scopes in `access`.
+///
+/// You choose the scopes, and nothing the model writes can widen them:
+///
+/// - `memory.read` is returned only if a scope may be read, `memory.write` only if one may be written.
+/// - If a tool has one scope, its schema has no `scope` input. If it has several, `scope` is an `enum` of them and
+///   defaults to the first. A call reads or writes a single scope.
+/// - A `scope` that isn't granted is refused, whether it exists or not.
+/// - The tenant is always the calling one.
+///
+/// # Errors
+///
+/// A call of either tool returns `Denied` with code `scope_not_granted` if it names any other scope. The message
+/// lists the granted scopes.
+///
+/// # Examples
+///
+/// Two users of one tenant, each with an agent that remembers for that user alone:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use operone_core::clock::SystemClock;
+/// use operone_core::id::SystemIds;
+/// use operone_core::in_process::InProcessMemoryStore;
+/// use operone_core::memory::{Recall, Scope};
+/// use operone_core::tool::{ToolContext, ToolHandle};
+/// use operone_memory::{Memory, MemoryAccess, tools_in};
+/// use serde_json::json;
+///
+/// fn tools_for(user: &str, memory: &Arc<dyn Recall>) -> operone_core::Result<Vec<ToolHandle>> {
+///     let own = Scope::new(format!("user/{user}"))?;
+///     Ok(tools_in(memory, MemoryAccess::read_write([own])))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> operone_core::Result<()> {
+/// let store = Arc::new(InProcessMemoryStore::default());
+/// let memory: Arc<dyn Recall> = Arc::new(Memory::new(store, Arc::new(SystemClock), Arc::new(SystemIds)));
+/// let (ada, bob) = (tools_for("ada", &memory)?, tools_for("bob", &memory)?);
+/// let context = ToolContext::default();
+///
+/// // Tools are in the order read, write.
+/// bob[1].call(&context, json!({"content": "Bob's door code is 4711"})).await?;
+/// let found = bob[0].call(&context, json!({"query": "door code"})).await?;
+/// assert_eq!(found["entries"][0]["content"], "Bob's door code is 4711");
+///
+/// let found = ada[0].call(&context, json!({"query": "door code"})).await?;
+/// assert_eq!(found, json!({"entries": []}));
+/// let refused = ada[0].call(&context, json!({"query": "door code", "scope": "user/bob"})).await;
+/// assert_eq!(refused.unwrap_err().code(), "scope_not_granted");
+/// # Ok(())
+/// # }
+/// ```
+pub fn tools_in(memory: &Arc<dyn Recall>, access: MemoryAccess) -> Vec<ToolHandle> {
+    let read = Scopes::granted(access.read)
+        .map(|scopes| ToolHandle::new(ReadMemory { memory: Arc::clone(memory), scopes }));
+    let write = Scopes::granted(access.write)
+        .map(|scopes| ToolHandle::new(WriteMemory { memory: Arc::clone(memory), scopes }));
+    read.into_iter().chain(write).collect()
 }
 
 struct ReadMemory {
     memory: Arc<dyn Recall>,
+    scopes: Scopes,
 }
 
 #[derive(Debug, Deserialize)]
@@ -60,19 +128,18 @@ impl Tool for ReadMemory {
             "Recalls what was remembered, best first. An empty query gives the newest memories.",
         )
         .with_untrusted_output()
-        .with_input_schema(json!({
-            "type": "object",
-            "required": ["query"],
-            "properties": {
+        .with_input_schema(schema(
+            "query",
+            json!({
                 "query": {"type": "string", "description": "what to recall, in words"},
-                "scope": {"type": "string", "description": "such as longterm or session/42; longterm if left out"},
                 "limit": {"type": "integer", "minimum": 1, "maximum": RecallQuery::MAX_LIMIT}
-            }
-        }))
+            }),
+            &self.scopes,
+        ))
     }
 
     async fn call(&self, context: &ToolContext, input: ReadInput) -> Result<ReadOutput> {
-        let mut query = RecallQuery::new(scope(context, input.scope)?, input.query);
+        let mut query = RecallQuery::new(self.scopes.resolve(context, input.scope)?, input.query);
         if let Some(limit) = input.limit {
             query = query.with_limit(limit);
         }
@@ -88,6 +155,7 @@ impl Tool for ReadMemory {
 
 struct WriteMemory {
     memory: Arc<dyn Recall>,
+    scopes: Scopes,
 }
 
 #[derive(Debug, Deserialize)]
@@ -111,19 +179,18 @@ impl Tool for WriteMemory {
     fn spec(&self) -> ToolSpec {
         ToolSpec::new("memory.write", "Remembers a fact word for word, to be recalled in later runs.")
             .with_class(ToolClass::Idempotent)
-            .with_input_schema(json!({
-                "type": "object",
-                "required": ["content"],
-                "properties": {
+            .with_input_schema(schema(
+                "content",
+                json!({
                     "content": {"type": "string", "description": "the fact, understandable by itself"},
-                    "tags": {"type": "array", "items": {"type": "string"}, "description": "words to find it by"},
-                    "scope": {"type": "string", "description": "such as longterm or session/42; longterm if left out"}
-                }
-            }))
+                    "tags": {"type": "array", "items": {"type": "string"}, "description": "words to find it by"}
+                }),
+                &self.scopes,
+            ))
     }
 
     async fn call(&self, context: &ToolContext, input: WriteInput) -> Result<WriteOutput> {
-        let scope = scope(context, input.scope)?;
+        let scope = self.scopes.resolve(context, input.scope)?;
         let mut memory = NewMemory::new(input.content).with_tags(input.tags).with_trust(Trust::Agent);
         if !context.idempotency_key.is_empty() {
             memory = memory.with_id(derived_id(context));
@@ -134,9 +201,12 @@ impl Tool for WriteMemory {
     }
 }
 
-fn scope(context: &ToolContext, scope: Option<String>) -> Result<ScopeKey> {
-    let scope = scope.filter(|scope| !scope.is_empty()).unwrap_or_else(|| DEFAULT_SCOPE.to_owned());
-    Ok(ScopeKey::new(context.tenant.clone(), Scope::new(scope)?))
+/// The schema of an object of `properties`, with the scope where the model has a choice.
+fn schema(required: &str, mut properties: Value, scopes: &Scopes) -> Value {
+    if let (Some(properties), Some(scope)) = (properties.as_object_mut(), scopes.property()) {
+        properties.insert("scope".into(), scope);
+    }
+    json!({"type": "object", "required": [required], "properties": properties})
 }
 
 /// The same for each try of one call, so that only the first writes.
