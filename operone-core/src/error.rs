@@ -255,8 +255,8 @@ pub struct ErrorReport {
     /// Whether the same call may succeed later.
     #[serde(default)]
     pub retryable: bool,
-    /// What caused it, in the words of the systems below, the nearest first. For logs and for whoever runs the
-    /// program, not for its clients.
+    /// The chain of causes as text, nearest first, each in the words of the system that reported it. Meant for logs
+    /// and operators; don't show them to clients.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<String>,
 }

@@ -17,7 +17,7 @@ use operone_core::agent::{
 use operone_core::clock::Timestamp;
 use operone_core::id::WorkId;
 use operone_core::journal::{ApprovalReason, Verdict};
-use operone_core::model::{Finish, FinishReason, Message, ModelSettings, ToolCall, Usage};
+use operone_core::model::{Finish, FinishReason, Message, ToolCall, Usage};
 use operone_core::{Error, ErrorKind};
 use serde_json::json;
 
@@ -170,7 +170,9 @@ impl World<'_> {
         if call.denied().is_some() {
             self.run.tool_answered(call.step, ToolOutcome::Ok(json!("denied")));
         } else if planned.below.is_some() {
-            self.run.delegated(call.step, "", ModelSettings::default(), "task".into(), 1000);
+            let mut task = AgentSpec::new("task", vec![]);
+            task.max_steps = 1000;
+            self.run.delegated(call.step, &task);
             store(self);
         } else if self.begun.contains(&call.step) {
             self.run.tool_answered(call.step, planned.outcome);

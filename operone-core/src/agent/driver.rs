@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::drive::Drive;
 use super::log::{Resolved, RunLog};
 use super::machine::{ProposedCall, Run, RunEnd};
+use super::spec::AgentSpec;
 use crate::error::{Error, Result};
 use crate::id::{AgentId, TenantId, ToolName, WorkId};
 use crate::model::{LanguageModel, ModelSettings, ToolCall};
@@ -33,6 +34,8 @@ pub struct Subagent {
     pub instructions: String,
     /// How its model answers.
     pub settings: ModelSettings,
+    /// The JSON schema that its answer to a task must fit; plain text where absent.
+    pub output_schema: Option<Value>,
     /// The most model turns for one task.
     pub max_steps: u32,
     /// Who does its work.
@@ -58,6 +61,7 @@ impl Subagent {
             spec,
             instructions: String::new(),
             settings: ModelSettings::default(),
+            output_schema: None,
             max_steps: super::DEFAULT_MAX_STEPS,
             driver,
         }
@@ -77,11 +81,28 @@ impl Subagent {
         self
     }
 
+    /// Sets the JSON schema that its answer to a task must fit.
+    #[must_use]
+    pub fn with_output_schema(mut self, schema: Option<Value>) -> Self {
+        self.output_schema = schema;
+        self
+    }
+
     /// Sets the most model turns for one task.
     #[must_use]
     pub fn with_max_steps(mut self, max_steps: u32) -> Self {
         self.max_steps = max_steps;
         self
+    }
+
+    /// A task as the conversation that works on it needs it.
+    pub(super) fn assignment(&self, task: String) -> AgentSpec {
+        let mut spec = AgentSpec::new(task, Vec::new());
+        spec.instructions.clone_from(&self.instructions);
+        spec.settings = self.settings.clone();
+        spec.output_schema.clone_from(&self.output_schema);
+        spec.max_steps = self.max_steps;
+        spec
     }
 
     /// The task of a call.

@@ -11,6 +11,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, future, stream};
 #[cfg(all(feature = "jsonschema", feature = "schemars"))]
 use serde::de::DeserializeOwned;
+#[cfg(feature = "jsonschema")]
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ use super::event::{Cursor, RunEvent};
 use super::log::{Resolved, RunLog, Suspended};
 use super::machine::{Run, RunEnd};
 use super::policy::ApprovalPolicy;
-use super::spec::{AgentSpec, DEFAULT_MAX_STEPS};
+use super::spec::AgentSpec;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::id::{Ids, SystemIds, TenantId, WorkId};
@@ -40,12 +41,8 @@ pub struct Agent {
     tools: Tools,
     agents: Vec<Subagent>,
     tenant: TenantId,
-    instructions: String,
-    settings: ModelSettings,
-    output_schema: Option<Value>,
-    max_steps: u32,
-    budget: Budget,
-    approval: ApprovalPolicy,
+    /// What each run is told, without its goal.
+    spec: AgentSpec,
     approver: Option<Arc<dyn Approver>>,
 }
 
@@ -64,12 +61,7 @@ impl Agent {
             tools: Tools::new(),
             agents: Vec::new(),
             tenant: TenantId::local(),
-            instructions: String::new(),
-            settings: ModelSettings::default(),
-            output_schema: None,
-            max_steps: DEFAULT_MAX_STEPS,
-            budget: Budget::default(),
-            approval: ApprovalPolicy::default(),
+            spec: AgentSpec::new("", Vec::new()),
             approver: None,
         }
     }
@@ -77,7 +69,7 @@ impl Agent {
     /// Sets what the agent is told before every conversation: who it is, how it works, how it answers.
     #[must_use]
     pub fn with_instructions(mut self, instructions: impl Into<String>) -> Self {
-        self.instructions = instructions.into();
+        self.spec.instructions = instructions.into();
         self
     }
 
@@ -86,7 +78,7 @@ impl Agent {
     /// A choice that tools must be called holds for the first model turn of a run.
     #[must_use]
     pub fn with_settings(mut self, settings: ModelSettings) -> Self {
-        self.settings = settings;
+        self.spec.settings = settings;
         self
     }
 
@@ -103,7 +95,7 @@ impl Agent {
     #[cfg(feature = "jsonschema")]
     pub fn with_output_schema(mut self, schema: Value) -> Result<Self> {
         crate::schema::JsonSchema::new(&schema)?;
-        self.output_schema = Some(schema);
+        self.spec.output_schema = Some(schema);
         Ok(self)
     }
 
@@ -114,13 +106,14 @@ impl Agent {
     }
 
     /// Makes another agent a tool of this one, `agent.<name>`: it is given tasks, and works on them within this one's
-    /// runs and budget, with its own model, tools and number of steps. The description tells the model what it is
+    /// runs and budget, with its own model, instructions, settings, output schema, tools and number of steps. The description tells the model what it is
     /// good for.
     pub fn with_agent(mut self, name: &str, description: &str, agent: &Self) -> Result<Self> {
         let agent = Subagent::new(name, description, agent.driver()?)
-            .with_instructions(&agent.instructions)
-            .with_settings(agent.settings.clone())
-            .with_max_steps(agent.max_steps);
+            .with_instructions(&agent.spec.instructions)
+            .with_settings(agent.spec.settings.clone())
+            .with_output_schema(agent.spec.output_schema.clone())
+            .with_max_steps(agent.spec.max_steps);
         self.agents.push(agent);
         Ok(self)
     }
@@ -128,14 +121,14 @@ impl Agent {
     /// Sets what one run may use.
     #[must_use]
     pub fn with_budget(mut self, budget: Budget) -> Self {
-        self.budget = budget;
+        self.spec.budget = budget;
         self
     }
 
     /// Sets which calls need approval.
     #[must_use]
     pub fn with_approval(mut self, policy: ApprovalPolicy) -> Self {
-        self.approval = policy;
+        self.spec.approval = policy;
         self
     }
 
@@ -156,7 +149,7 @@ impl Agent {
     /// Sets the most model turns of one run.
     #[must_use]
     pub fn with_max_steps(mut self, max_steps: u32) -> Self {
-        self.max_steps = max_steps;
+        self.spec.max_steps = max_steps;
         self
     }
 
@@ -222,14 +215,7 @@ impl Agent {
     }
 
     pub(super) fn spec(&self, goal: String) -> AgentSpec {
-        let mut spec = AgentSpec::new(goal, Vec::new());
-        spec.instructions.clone_from(&self.instructions);
-        spec.settings = self.settings.clone();
-        spec.output_schema.clone_from(&self.output_schema);
-        spec.max_steps = self.max_steps;
-        spec.budget = self.budget.clone();
-        spec.approval = self.approval.clone();
-        spec
+        AgentSpec { goal, ..self.spec.clone() }
     }
 
     /// Drives a run to its end; gives it as it stands then.

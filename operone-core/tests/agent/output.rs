@@ -85,7 +85,7 @@ async fn an_answer_that_a_layer_below_refuses_for_its_shape_is_corrected_too() {
 }
 
 #[tokio::test]
-async fn a_schema_that_is_none_is_refused_at_once() {
+async fn an_invalid_schema_is_refused_at_once() {
     let (_, agent) = model(&[]);
     let error = agent.with_output_schema(json!({"type": "objekt"})).unwrap_err();
     assert_eq!((error.kind(), error.code()), (ErrorKind::Invalid, "invalid_schema"));
@@ -142,4 +142,24 @@ async fn the_input_of_a_tool_without_a_type_is_checked_before_the_call() {
         1,
         "a schema that cannot be read checks nothing"
     );
+}
+
+#[tokio::test]
+async fn a_sub_agent_is_held_to_its_schema_and_its_failure_is_the_callers_to_read() {
+    for (answers, read) in [
+        (vec!["Lisbon", LISBON], LISBON.to_owned()),
+        (vec!["no"; OUTPUT_RETRIES as usize + 1], "output_mismatch".to_owned()),
+    ] {
+        let (_, geographer) = model(&answers);
+        let geographer = geographer.with_output_schema(json!({"type": "object"})).unwrap();
+        let (model, agent) = scripted(vec![
+            call("1", "agent.geographer", r#"{"task": "capital"}"#),
+            ScriptedTurn::text(["done"]),
+        ]);
+        let agent = agent.with_agent("geographer", "Knows cities", &geographer).unwrap();
+        assert_eq!(agent.run("go").await.unwrap().into_text().unwrap(), "done");
+        let requests = model.requests();
+        let Some(Message::Tool { content, .. }) = requests[1].messages.last() else { panic!("no answer") };
+        assert!(content.contains(&read), "{content}");
+    }
 }

@@ -104,7 +104,7 @@ impl Scopes {
     pub(super) fn property(&self) -> Option<Value> {
         match self {
             Self::Any => {
-                let description = format!("such as longterm or session/42; {DEFAULT_SCOPE} if left out");
+                let description = format!("such as longterm or session/42; defaults to {DEFAULT_SCOPE}");
                 Some(json!({"type": "string", "description": description}))
             }
             Self::Granted(scopes) => {

@@ -123,8 +123,8 @@ pub(super) fn request_body(
     })
 }
 
-/// Whether every object in the schema says all there is of it. Services refuse any other schema in strict mode, and take
-/// it as advice else.
+/// Whether every object in the schema lists all its keys as required and allows no others. Services refuse any other
+/// schema in strict mode, and treat it as a hint otherwise.
 fn is_closed(schema: &Value) -> bool {
     match schema {
         Value::Object(object) => {
@@ -232,6 +232,24 @@ mod tests {
     use operone_core::tool::ToolSpec;
 
     use super::*;
+
+    #[test]
+    fn strict_mode_is_asked_for_only_where_every_object_is_closed() {
+        let city = json!({"name": {"type": "string"}});
+        let closed = json!({"type": "object", "properties": city, "required": ["name"], "additionalProperties": false});
+        let optional = json!({"type": "object", "properties": city, "additionalProperties": false});
+        let open = json!({"type": "object", "properties": city, "required": ["name"]});
+        for (schema, strict) in [
+            (closed.clone(), true),
+            (json!({"type": "array", "items": closed}), true),
+            (json!({"anyOf": [closed, {"type": "null"}]}), true),
+            (optional, false),
+            (open.clone(), false),
+            (json!({"anyOf": [open, {"type": "null"}]}), false),
+        ] {
+            assert_eq!(is_closed(&schema), strict, "{schema}");
+        }
+    }
 
     #[test]
     fn a_conversation_is_spelled_as_the_protocol_wants_it() {

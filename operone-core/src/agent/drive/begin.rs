@@ -104,7 +104,7 @@ impl Drive<'_> {
             && let Ok(task) = Subagent::task(&call.call)
         {
             self.delegated.insert(call.step, Instant::now());
-            self.run.delegated(call.step, &agent.instructions, agent.settings.clone(), task, agent.max_steps);
+            self.run.delegated(call.step, &agent.assignment(task));
             begun.changed = true;
             return;
         }

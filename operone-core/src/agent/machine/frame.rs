@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::call::{PendingCall, ToolOutcome};
+use super::instructions;
 use super::next::Action;
 use super::output::OutputSchema;
+use crate::agent::spec::AgentSpec;
 use crate::model::{Message, ModelSettings};
 
 /// One conversation as it stands. Stored with the run.
@@ -46,6 +48,16 @@ impl Frame {
             state: FrameState::Think { step: None },
             settings: ModelSettings::default(),
             output: None,
+        }
+    }
+
+    /// The conversation of an agent before its first turn.
+    pub(super) fn of(spec: &AgentSpec, tainted: bool) -> Self {
+        let messages = vec![instructions(spec), Message::user(spec.goal.as_str())];
+        Self {
+            settings: spec.settings.clone(),
+            output: spec.output_schema.clone().map(OutputSchema::new),
+            ..Self::new(messages, spec.max_steps, tainted)
         }
     }
 

@@ -12,7 +12,6 @@ mod tests;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 pub use call::{CallApproval, PendingCall, ProposedCall, ToolOutcome};
 pub use next::{Action, Next, RunEnd};
@@ -26,11 +25,10 @@ use crate::error::{ErrorKind, ErrorReport};
 use crate::id::{ApprovalId, WorkId};
 use crate::journal::{ApprovalReason, Status, Verdict};
 use crate::model::{
-    Finish, FinishReason, Message, ModelRequest, ModelSettings, Reasoning, ResponseSchema, ToolChoice, Usage,
+    Finish, FinishReason, Message, ModelRequest, Reasoning, ResponseSchema, ToolChoice, Usage,
 };
 use crate::tool::ToolSpec;
 use frame::{Frame, FrameState};
-use output::OutputSchema;
 
 /// The format that [`Run::to_snapshot`] writes.
 pub const FORMAT: u32 = 2;
@@ -57,9 +55,6 @@ pub struct Run {
 impl Run {
     /// A run of an agent that has not begun.
     pub fn new(spec: &AgentSpec) -> Self {
-        let mut root = Frame::new(conversation(spec, Vec::new()), spec.max_steps, false);
-        root.settings = spec.settings.clone();
-        root.output = spec.output_schema.clone().map(OutputSchema::new);
         let mut run = Self {
             format: FORMAT,
             last_step: 0,
@@ -67,7 +62,7 @@ impl Run {
             spent: Spent::default(),
             budget: spec.budget.clone(),
             policy: spec.approval.clone(),
-            root,
+            root: Frame::of(spec, false),
             end: None,
         };
         if cfg!(not(feature = "jsonschema")) && spec.output_schema.is_some() {
@@ -83,7 +78,9 @@ impl Run {
     pub fn with_history(spec: &AgentSpec, history: Vec<Message>) -> Self {
         let mut run = Self::new(spec);
         run.root.tainted = history.iter().any(|message| matches!(message, Message::Tool { .. }));
-        run.root.messages = conversation(spec, history);
+        let said = history.into_iter().filter(|message| !matches!(message, Message::System { .. }));
+        // Between the instructions and the goal.
+        run.root.messages.splice(1..1, said);
         run
     }
 
@@ -270,7 +267,10 @@ impl Run {
             None => {
                 let detail = format!("the answer does not fit the output schema: {fault}");
                 let error = ErrorReport::new(ErrorKind::Unavailable, "output_mismatch", detail);
-                self.finish(Status::Failed, Some(text), Some(error));
+                frame.state = FrameState::Answered { outcome: ToolOutcome::error(error.clone()) };
+                if within.is_none() {
+                    self.finish(Status::Failed, Some(text), Some(error));
+                }
             }
         }
     }
@@ -297,22 +297,12 @@ impl Run {
         }
     }
 
-    /// The call of this step begins and is worked on by a sub-agent.
-    pub fn delegated(
-        &mut self,
-        step: u64,
-        instructions: &str,
-        settings: ModelSettings,
-        task: String,
-        max_steps: u32,
-    ) {
+    /// The call of this step begins and is worked on by a sub-agent, whose goal is the task.
+    pub fn delegated(&mut self, step: u64, task: &AgentSpec) {
         let tainted = self.root.caller_is_tainted(step);
         let Some(call) = self.root.call(step).filter(|call| call.frame.is_none()) else { return };
         (call.announced, call.started) = (true, true);
-        let messages = vec![self::instructions(instructions, None), Message::user(task)];
-        let mut frame = Frame::new(messages, max_steps, tainted);
-        frame.settings = settings;
-        call.frame = Some(Box::new(frame));
+        call.frame = Some(Box::new(Frame::of(task, tainted)));
     }
 
     /// The call of this step was answered; a second answer to it is passed over. Answers may come in any order:
@@ -387,21 +377,14 @@ impl Run {
     }
 }
 
-/// The agent's instructions, what was said before, and its goal.
-fn conversation(spec: &AgentSpec, history: Vec<Message>) -> Vec<Message> {
-    let said = history.into_iter().filter(|message| !matches!(message, Message::System { .. }));
-    let first = instructions(&spec.instructions, spec.output_schema.as_ref());
-    std::iter::once(first).chain(said).chain([Message::user(spec.goal.as_str())]).collect()
-}
-
 /// What an agent is told first: the rules of all, its own, and the shape of its answer.
-fn instructions(own: &str, output_schema: Option<&Value>) -> Message {
+fn instructions(spec: &AgentSpec) -> Message {
     let mut content = INSTRUCTIONS.to_owned();
-    if !own.is_empty() {
+    if !spec.instructions.is_empty() {
         content.push_str("\n\n");
-        content.push_str(own);
+        content.push_str(&spec.instructions);
     }
-    if let Some(schema) = output_schema {
+    if let Some(schema) = &spec.output_schema {
         content.push_str("\n\nYour final answer is JSON that fits this schema, and nothing but JSON:\n");
         content.push_str(&schema.to_string());
     }

@@ -30,7 +30,7 @@ impl Run {
         next.root.messages = self.root.messages;
         // A prompt that has changed since holds from here on.
         if let Some(first) = next.root.messages.first_mut() {
-            *first = instructions(&spec.instructions, spec.output_schema.as_ref());
+            *first = instructions(spec);
         }
         if let FrameState::Act { calls } = self.root.state {
             let open = calls.into_iter().map(|call| next.reopened(call)).collect();

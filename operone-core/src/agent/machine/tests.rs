@@ -12,6 +12,13 @@ fn spec(max_steps: u32) -> AgentSpec {
     spec
 }
 
+fn task(instructions: &str, goal: &str, max_steps: u32) -> AgentSpec {
+    let mut spec = AgentSpec::new(goal, vec![]);
+    spec.instructions = instructions.into();
+    spec.max_steps = max_steps;
+    spec
+}
+
 fn finish() -> Finish {
     Finish::new(FinishReason::Stop, Usage::new(3, 2))
 }
@@ -167,7 +174,7 @@ fn an_answer_that_uses_up_the_budget_still_counts() {
 #[test]
 fn a_sub_agent_works_within_the_run_and_answers_its_caller() {
     let mut run = acting(&spec(9), vec![concurrent("agent.adder")]);
-    run.delegated(2, "You add.", ModelSettings::default(), "add 1 and 2".into(), 3);
+    run.delegated(2, &task("You add.", "add 1 and 2", 3));
     let thinking = |step| Action::Think { within: Some(2), agents: vec!["agent.adder".into()], step };
     assert_eq!(run.next(), Next::Do(vec![thinking(None)]));
     assert_eq!(run.think_begun(Some(2)), Some(3));
@@ -188,7 +195,7 @@ fn a_sub_agent_works_within_the_run_and_answers_its_caller() {
 #[test]
 fn a_sub_agent_out_of_steps_answers_with_an_error_and_the_run_goes_on() {
     let mut run = acting(&spec(9), vec![call("agent.adder")]);
-    run.delegated(2, "", ModelSettings::default(), "add".into(), 1);
+    run.delegated(2, &task("", "add", 1));
     run.think_begun(Some(2));
     run.model_answered(3, String::new(), vec![], vec![call("plus")], &finish());
     run.tool_answered(4, ToolOutcome::Ok(json!(3)));
@@ -202,7 +209,7 @@ fn a_sub_agent_out_of_steps_answers_with_an_error_and_the_run_goes_on() {
 #[test]
 fn sub_agents_share_the_steps_of_the_run() {
     let mut run = acting(&spec(2), vec![call("agent.adder")]);
-    run.delegated(2, "", ModelSettings::default(), "add".into(), 50);
+    run.delegated(2, &task("", "add", 50));
     run.think_begun(Some(2));
     run.model_answered(3, String::new(), vec![], vec![call("plus")], &finish());
     assert_eq!(end(&run).status, Status::MaxSteps);
@@ -218,14 +225,14 @@ fn strangers_text_taints_what_reads_it_and_what_it_is_passed_to() {
     assert!(run.is_tainted(None));
     let step = run.think_begun(None).unwrap();
     run.model_answered(step, String::new(), vec![], vec![call("agent.adder")], &finish());
-    run.delegated(4, "", ModelSettings::default(), "add".into(), 5);
+    run.delegated(4, &task("", "add", 5));
     assert!(run.is_tainted(Some(4)));
 }
 
 #[test]
 fn what_a_tainted_sub_agent_answers_taints_its_caller() {
     let mut run = acting(&spec(9), vec![call("agent.reader")]);
-    run.delegated(2, "", ModelSettings::default(), "read".into(), 5);
+    run.delegated(2, &task("", "read", 5));
     run.think_begun(Some(2));
     let mut untrusted = call("rag.search");
     untrusted.untrusted = true;
