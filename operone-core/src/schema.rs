@@ -1,8 +1,11 @@
 //! JSON schemas: what a typed answer and the input of a tool must fit.
 
+use jsonschema::ReferencingError;
+use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::text::floor_char_boundary;
 
 /// A JSON schema, ready to check values against. Drafts 4 to 2020-12; the latest where `$schema` is absent.
 ///
@@ -40,8 +43,14 @@ impl JsonSchema {
         if !schema.is_object() && !schema.is_boolean() {
             return Err(invalid("expected an object".to_owned()));
         }
-        let validator =
-            jsonschema::validator_for(schema).map_err(|error| invalid(shortened(error.to_string())))?;
+        let validator = jsonschema::validator_for(schema).map_err(|error| {
+            invalid(match error.kind() {
+                ValidationErrorKind::Referencing(ReferencingError::Unretrievable { uri, .. }) => shortened(
+                    format!("'{uri}' is another document, and none is fetched: put it under '$defs'"),
+                ),
+                _ => described(error),
+            })
+        })?;
         Ok(Self { validator })
     }
 
@@ -61,8 +70,7 @@ fn described(error: jsonschema::ValidationError<'_>) -> String {
 
 fn shortened(mut text: String) -> String {
     if text.len() > MAX_FAULT {
-        let end = (0..=MAX_FAULT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        text.truncate(end);
+        text.truncate(floor_char_boundary(&text, MAX_FAULT));
         text.push('…');
     }
     text
@@ -79,13 +87,17 @@ mod tests {
         for wrong in [json!([]), json!("object"), json!({"type": "objekt"}), json!({"type": 1})] {
             assert_eq!(JsonSchema::new(&wrong).unwrap_err().code(), "invalid_schema", "{wrong}");
         }
+        let error = JsonSchema::new(&json!({"properties": {"a": {"type": "objekt"}}})).unwrap_err();
+        assert!(error.message().contains("/properties/a/type: "), "{error}");
     }
 
     #[test]
     fn nothing_is_fetched() {
         for reference in ["https://example.com/schema.json", "file:///etc/hosts"] {
             let schema = json!({"properties": {"a": {"$ref": reference}}});
-            assert_eq!(JsonSchema::new(&schema).unwrap_err().code(), "invalid_schema", "{reference}");
+            let error = JsonSchema::new(&schema).unwrap_err();
+            assert_eq!(error.code(), "invalid_schema", "{reference}");
+            assert!(error.message().contains(&format!("'{reference}' is another document")), "{error}");
         }
     }
 

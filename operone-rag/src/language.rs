@@ -1,6 +1,6 @@
 //! The language of a document, told from its letters and their neighbours.
 
-use operone_core::text::Language;
+use operone_core::text::{Language, floor_char_boundary};
 use whatlang::{Detector, Lang};
 
 /// How many bytes of a text are looked at.
@@ -8,8 +8,7 @@ const SAMPLE: usize = 4_000;
 
 /// English where nothing speaks clearly for another language: short texts, tables, code.
 pub(crate) fn of(text: &str) -> Language {
-    let end = (0..=SAMPLE.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    let sample = text.get(..end).unwrap_or(text);
+    let sample = text.get(..floor_char_boundary(text, SAMPLE)).unwrap_or(text);
     let Some(info) = Detector::new().detect(sample).filter(whatlang::Info::is_reliable) else {
         return Language::English;
     };

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use operone_core::text::floor_char_boundary;
 use operone_core::{Error, ErrorKind};
 use rmcp::model::ErrorCode;
 use rmcp::service::{ClientInitializeError, ServiceError};
@@ -105,7 +106,7 @@ pub(crate) fn cut(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
     }
-    let end = (0..=limit).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let end = floor_char_boundary(text, limit);
     format!("{}\n[cut after {end} of {} bytes]", text.get(..end).unwrap_or_default(), text.len())
 }
 

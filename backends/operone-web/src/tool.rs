@@ -1,5 +1,6 @@
 //! The tool `http.get`.
 
+use operone_core::text::floor_char_boundary;
 use operone_core::tool::{Tool, ToolContext, ToolHandle, ToolSpec};
 use operone_core::{Error, ErrorKind, Result};
 use reqwest::header::CONTENT_TYPE;
@@ -91,8 +92,7 @@ fn cut(text: &mut String, limit: usize) -> bool {
     if text.len() <= limit {
         return false;
     }
-    let end = (0..=limit).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    text.truncate(end);
+    text.truncate(floor_char_boundary(text, limit));
     true
 }
 

@@ -9,7 +9,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::embed::{Embedder, EmbedderInfo, EmbedderKind, Tokenizer};
 use crate::error::Result;
-use crate::text::{Analyser, normalize};
+use crate::text::{Analyser, floor_char_boundary, normalize};
 
 /// How many tokens of a text are read.
 const WINDOW: usize = 8192;
@@ -121,14 +121,10 @@ impl Tokenizer for WordTokenizer {
 fn pieces(start: usize, word: &str) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut begin = 0;
     std::iter::from_fn(move || {
-        let left = word.len() - begin;
-        if left == 0 {
+        if begin == word.len() {
             return None;
         }
-        let mut end = begin + left.min(WordTokenizer::MAX_TOKEN);
-        while !word.is_char_boundary(end) {
-            end -= 1;
-        }
+        let end = floor_char_boundary(word, begin + WordTokenizer::MAX_TOKEN);
         let piece = start + begin..start + end;
         begin = end;
         Some(piece)

@@ -2,6 +2,7 @@
 
 use unicode_segmentation::UnicodeSegmentation;
 
+use super::boundary::floor_char_boundary;
 use super::language::{Language, Stems};
 
 /// Words so frequent in English that they tell nothing about a text.
@@ -308,11 +309,7 @@ fn set_lower(word: &str, lower: &mut String) {
     if let Some(end) = lower.strip_suffix("'s").map(str::len) {
         lower.truncate(end);
     }
-    let mut end = lower.len().min(MAX_TERM);
-    while !lower.is_char_boundary(end) {
-        end -= 1;
-    }
-    lower.truncate(end);
+    lower.truncate(floor_char_boundary(lower, MAX_TERM));
 }
 
 fn pairs(run: &mut Vec<char>, found: &mut impl FnMut(&str)) {

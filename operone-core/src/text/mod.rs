@@ -2,12 +2,14 @@
 
 mod analyser;
 mod bm25;
+mod boundary;
 mod fusion;
 mod language;
 mod sentences;
 
 pub use analyser::Analyser;
 pub use bm25::Bm25;
+pub use boundary::floor_char_boundary;
 pub use fusion::{min_max, normalize};
 pub use language::Language;
 pub use sentences::sentences;

@@ -145,7 +145,8 @@ impl<'a> Drive<'a> {
                 self.run.model_answered(step, text, reasoning, calls, &finish);
             }
             StepResult::NotThought { text, error } => {
-                tracing::warn!(run_step = step, code = error.code(), %error, "the model did not answer");
+                let (code, cause) = (error.code(), error.with_causes());
+                tracing::warn!(run_step = step, code, error = %cause, "the model did not answer");
                 self.ended.push(event::step_ended(step, "error", &text, millis));
                 self.run.model_failed(step, text, error.report());
             }

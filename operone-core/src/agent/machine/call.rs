@@ -10,6 +10,7 @@ use crate::error::ErrorReport;
 use crate::id::{ApprovalId, WorkId};
 use crate::journal::{ApprovalReason, Verdict};
 use crate::model::ToolCall;
+use crate::text::floor_char_boundary;
 
 /// The most bytes of one tool's output that a model reads.
 const MAX_OUTPUT: usize = 64 * 1024;
@@ -173,8 +174,7 @@ impl ToolOutcome {
             }
         };
         if content.len() > MAX_OUTPUT {
-            let cut = (0..=MAX_OUTPUT).rev().find(|at| content.is_char_boundary(*at)).unwrap_or(0);
-            content.truncate(cut);
+            content.truncate(floor_char_boundary(&content, MAX_OUTPUT));
             content.push_str(" … (cut)");
         }
         content
