@@ -167,21 +167,21 @@ fn options(request: &ModelRequest, names: &ToolNames) -> ChatOptions {
         .with_capture_reasoning_content(true)
         .with_stream_header_timeout(PATIENCE)
         .with_stream_read_timeout(PATIENCE)
-        .with_stop_sequences(request.stop.clone());
-    options.temperature = request.temperature.map(f64::from);
-    options.top_p = request.top_p.map(f64::from);
-    options.max_tokens = request.max_tokens;
-    options.seed = request.seed;
+        .with_stop_sequences(request.settings.stop.clone());
+    options.temperature = request.settings.temperature.map(f64::from);
+    options.top_p = request.settings.top_p.map(f64::from);
+    options.max_tokens = request.settings.max_tokens;
+    options.seed = request.settings.seed;
     options.response_format = request.response_schema.as_ref().map(|schema| {
         ChatResponseFormat::JsonSpec(JsonSpec::new(schema.name.as_str(), schema.schema.clone()))
     });
-    options.reasoning_effort = request.reasoning.map(|effort| match effort {
+    options.reasoning_effort = request.settings.reasoning.map(|effort| match effort {
         ReasoningEffort::Minimal => GenAiEffort::Minimal,
         ReasoningEffort::Low => GenAiEffort::Low,
         ReasoningEffort::High => GenAiEffort::High,
         _ => GenAiEffort::Medium,
     });
-    options.tool_choice = match &request.tool_choice {
+    options.tool_choice = match &request.settings.tool_choice {
         _ if request.tools_to_tell().is_empty() => None,
         ToolChoice::None => Some(GenAiChoice::None),
         ToolChoice::Required => Some(GenAiChoice::Required),

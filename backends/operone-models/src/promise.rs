@@ -20,7 +20,7 @@ pub(crate) struct Promise {
 impl Promise {
     pub(crate) fn of(request: &ModelRequest) -> Self {
         Self {
-            tool_choice: request.tool_choice.clone(),
+            tool_choice: request.settings.tool_choice.clone(),
             schema: request.response_schema.clone(),
             text: String::new(),
             called: Vec::new(),
@@ -101,7 +101,7 @@ fn broken(what: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use operone_core::model::{Finish, ToolCall, Usage};
+    use operone_core::model::{Finish, ModelSettings, ToolCall, Usage};
     use serde_json::json;
 
     use super::*;
@@ -147,7 +147,8 @@ mod tests {
             (ToolChoice::Tool("look".into()), true, true),
             (ToolChoice::Tool("other".into()), true, false),
         ] {
-            let request = ModelRequest::default().with_tool_choice(choice.clone());
+            let request = ModelRequest::default()
+                .with_settings(ModelSettings::default().with_tool_choice(choice.clone()));
             let parts = if calls { vec![call.clone()] } else { Vec::new() };
             let ended = end(&request, &parts, FinishReason::Stop);
             assert_eq!(ended.is_ok(), kept, "{choice:?} {calls}");

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::cases;
 use crate::error::ErrorKind;
 use crate::model::{
-    Finish, FinishReason, LanguageModel, Message, ModelEvent, ModelOption, ModelRequest, Reasoning,
-    ReasoningEffort, ResponseSchema, ToolCall, ToolChoice,
+    Finish, FinishReason, LanguageModel, Message, ModelEvent, ModelOption, ModelRequest, ModelSettings,
+    Reasoning, ReasoningEffort, ResponseSchema, ToolCall, ToolChoice,
 };
 use crate::tool::ToolSpec;
 
@@ -151,16 +151,20 @@ async fn an_option_is_honoured_or_refused(model: Arc<dyn LanguageModel>) {
     for option in ModelOption::ALL {
         let plain = request().with_tools(vec![look_up()]);
         let asked = match option {
-            ModelOption::ToolChoice => plain.with_tool_choice(ToolChoice::None),
+            ModelOption::ToolChoice => {
+                plain.with_settings(ModelSettings::default().with_tool_choice(ToolChoice::None))
+            }
             ModelOption::ResponseSchema => {
                 request().with_response_schema(ResponseSchema::new("answer", schema.clone()))
             }
-            ModelOption::Temperature => plain.with_temperature(0.0),
-            ModelOption::TopP => plain.with_top_p(0.5),
-            ModelOption::MaxTokens => request().with_max_tokens(2),
-            ModelOption::Stop => request().with_stop(vec!["\u{1f642}".into()]),
-            ModelOption::Seed => plain.with_seed(7),
-            ModelOption::Reasoning => request().with_reasoning(ReasoningEffort::Low),
+            ModelOption::Temperature => plain.with_settings(ModelSettings::default().with_temperature(0.0)),
+            ModelOption::TopP => plain.with_settings(ModelSettings::default().with_top_p(0.5)),
+            ModelOption::MaxTokens => request().with_settings(ModelSettings::default().with_max_tokens(2)),
+            ModelOption::Stop => request().with_settings(ModelSettings::default().with_stop(["\u{1f642}"])),
+            ModelOption::Seed => plain.with_settings(ModelSettings::default().with_seed(7)),
+            ModelOption::Reasoning => {
+                request().with_settings(ModelSettings::default().with_reasoning(ReasoningEffort::Low))
+            }
         };
         assert_eq!(asked.options(), [option]);
         match model.stream(asked.clone()).await {
@@ -197,7 +201,11 @@ async fn a_tool_that_is_not_offered_cannot_be_chosen(model: Arc<dyn LanguageMode
             ToolChoice::Required => request(),
             _ => request().with_tools(vec![look_up()]),
         };
-        let refused = model.stream(asked.with_tool_choice(choice)).await.err().expect("it is refused");
+        let refused = model
+            .stream(asked.with_settings(ModelSettings::default().with_tool_choice(choice)))
+            .await
+            .err()
+            .expect("it is refused");
         assert_eq!(refused.kind(), ErrorKind::Invalid);
         assert!(["unknown_tool_choice", "unsupported_option"].contains(&refused.code()), "{refused}");
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Message;
+use super::{Message, ModelSettings};
 use crate::error::{Error, Result};
 use crate::tool::ToolSpec;
 
@@ -18,30 +18,12 @@ pub struct ModelRequest {
     pub messages: Vec<Message>,
     /// The tools that may be called; none forbids calls.
     pub tools: Vec<ToolSpec>,
-    /// Whether tools may or must be called.
-    #[serde(skip_serializing_if = "ToolChoice::is_auto")]
-    pub tool_choice: ToolChoice,
     /// What the answer's text must be: JSON of this shape.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_schema: Option<ResponseSchema>,
-    /// How freely to choose words; the service's default where absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f32>,
-    /// The share of the likeliest words to choose from, in (0, 1]; the service's default where absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub top_p: Option<f32>,
-    /// The most tokens to answer with; the service's default where absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_tokens: Option<u32>,
-    /// Texts before which the answer ends; they are not part of it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub stop: Vec<String>,
-    /// Where chance begins: the same number is to give the same answer, as far as the service can.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
-    /// How much to think before the answer; the service's default where absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reasoning: Option<ReasoningEffort>,
+    /// How to answer.
+    #[serde(flatten)]
+    pub settings: ModelSettings,
 }
 
 impl ModelRequest {
@@ -57,13 +39,6 @@ impl ModelRequest {
         self
     }
 
-    /// Sets whether tools may or must be called.
-    #[must_use]
-    pub fn with_tool_choice(mut self, choice: ToolChoice) -> Self {
-        self.tool_choice = choice;
-        self
-    }
-
     /// Asks for JSON of this shape.
     #[must_use]
     pub fn with_response_schema(mut self, schema: ResponseSchema) -> Self {
@@ -71,45 +46,10 @@ impl ModelRequest {
         self
     }
 
-    /// Sets how freely words are chosen.
+    /// Sets how to answer, in place of all settings before.
     #[must_use]
-    pub fn with_temperature(mut self, temperature: f32) -> Self {
-        self.temperature = Some(temperature);
-        self
-    }
-
-    /// Sets the share of the likeliest words to choose from.
-    #[must_use]
-    pub fn with_top_p(mut self, top_p: f32) -> Self {
-        self.top_p = Some(top_p);
-        self
-    }
-
-    /// Sets the most tokens to answer with.
-    #[must_use]
-    pub fn with_max_tokens(mut self, max_tokens: u32) -> Self {
-        self.max_tokens = Some(max_tokens);
-        self
-    }
-
-    /// Ends the answer before any of these texts.
-    #[must_use]
-    pub fn with_stop(mut self, stop: Vec<String>) -> Self {
-        self.stop = stop;
-        self
-    }
-
-    /// Sets where chance begins.
-    #[must_use]
-    pub fn with_seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-
-    /// Sets how much to think before the answer.
-    #[must_use]
-    pub fn with_reasoning(mut self, effort: ReasoningEffort) -> Self {
-        self.reasoning = Some(effort);
+    pub fn with_settings(mut self, settings: ModelSettings) -> Self {
+        self.settings = settings;
         self
     }
 
@@ -123,20 +63,20 @@ impl ModelRequest {
                 _ => false,
             })
         };
-        if self.tool_choice == ToolChoice::None && !has_calls() { &[] } else { &self.tools }
+        if self.settings.tool_choice == ToolChoice::None && !has_calls() { &[] } else { &self.tools }
     }
 
     /// The options that the request makes use of.
     pub fn options(&self) -> Vec<ModelOption> {
         let used = [
-            (ModelOption::ToolChoice, !self.tool_choice.is_auto()),
+            (ModelOption::ToolChoice, !self.settings.tool_choice.is_auto()),
             (ModelOption::ResponseSchema, self.response_schema.is_some()),
-            (ModelOption::Temperature, self.temperature.is_some()),
-            (ModelOption::TopP, self.top_p.is_some()),
-            (ModelOption::MaxTokens, self.max_tokens.is_some()),
-            (ModelOption::Stop, !self.stop.is_empty()),
-            (ModelOption::Seed, self.seed.is_some()),
-            (ModelOption::Reasoning, self.reasoning.is_some()),
+            (ModelOption::Temperature, self.settings.temperature.is_some()),
+            (ModelOption::TopP, self.settings.top_p.is_some()),
+            (ModelOption::MaxTokens, self.settings.max_tokens.is_some()),
+            (ModelOption::Stop, !self.settings.stop.is_empty()),
+            (ModelOption::Seed, self.settings.seed.is_some()),
+            (ModelOption::Reasoning, self.settings.reasoning.is_some()),
         ];
         used.into_iter().filter(|(_, used)| *used).map(|(option, _)| option).collect()
     }
@@ -149,7 +89,7 @@ impl ModelRequest {
         if let Some(option) = self.options().into_iter().find(|option| !honoured.contains(option)) {
             return Err(option.unsupported_by(model));
         }
-        let missing = match &self.tool_choice {
+        let missing = match &self.settings.tool_choice {
             ToolChoice::Tool(name) => !self.tools.iter().any(|tool| tool.name == *name),
             ToolChoice::Required => self.tools.is_empty(),
             ToolChoice::Auto | ToolChoice::None => false,
@@ -221,21 +161,21 @@ pub enum ReasoningEffort {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ModelOption {
-    /// [`ModelRequest::tool_choice`], where it is not [`ToolChoice::Auto`].
+    /// [`ModelSettings::tool_choice`], where it is not [`ToolChoice::Auto`].
     ToolChoice,
     /// [`ModelRequest::response_schema`].
     ResponseSchema,
-    /// [`ModelRequest::temperature`].
+    /// [`ModelSettings::temperature`].
     Temperature,
-    /// [`ModelRequest::top_p`].
+    /// [`ModelSettings::top_p`].
     TopP,
-    /// [`ModelRequest::max_tokens`].
+    /// [`ModelSettings::max_tokens`].
     MaxTokens,
-    /// [`ModelRequest::stop`].
+    /// [`ModelSettings::stop`].
     Stop,
-    /// [`ModelRequest::seed`].
+    /// [`ModelSettings::seed`].
     Seed,
-    /// [`ModelRequest::reasoning`].
+    /// [`ModelSettings::reasoning`].
     Reasoning,
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ModelRequest, ReasoningEffort, ToolChoice};
+use super::{ReasoningEffort, ToolChoice};
 
 /// How a model is to answer: sampling, limits, and the choice of tools. What is absent is the service's default.
 ///
@@ -12,8 +12,8 @@ use super::{ModelRequest, ReasoningEffort, ToolChoice};
 /// use operone_core::model::{ModelRequest, ModelSettings};
 ///
 /// let settings = ModelSettings::default().with_temperature(0.2).with_max_tokens(500);
-/// let request = ModelRequest::default().with_settings(&settings);
-/// assert_eq!((request.temperature, request.max_tokens), (Some(0.2), Some(500)));
+/// let request = ModelRequest::default().with_settings(settings);
+/// assert_eq!(request.settings.max_tokens, Some(500));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -94,24 +94,5 @@ impl ModelSettings {
 
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
-    }
-}
-
-impl ModelRequest {
-    /// Sets every option that `settings` has; the others stay as they are.
-    #[must_use]
-    pub fn with_settings(mut self, settings: &ModelSettings) -> Self {
-        self.temperature = settings.temperature.or(self.temperature);
-        self.top_p = settings.top_p.or(self.top_p);
-        self.max_tokens = settings.max_tokens.or(self.max_tokens);
-        self.seed = settings.seed.or(self.seed);
-        self.reasoning = settings.reasoning.or(self.reasoning);
-        if !settings.stop.is_empty() {
-            self.stop.clone_from(&settings.stop);
-        }
-        if !settings.tool_choice.is_auto() {
-            self.tool_choice = settings.tool_choice.clone();
-        }
-        self
     }
 }

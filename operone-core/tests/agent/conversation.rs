@@ -45,7 +45,10 @@ async fn instructions_are_the_first_message_of_agent_and_sub_agent() {
         let Message::System { content } = &requests[0].messages[0] else { panic!("no instructions") };
         assert!(content.ends_with(told), "{content}");
     }
-    assert_eq!((model.requests()[0].temperature, below.requests()[0].temperature), (None, Some(0.5)));
+    assert_eq!(
+        (model.requests()[0].settings.temperature, below.requests()[0].settings.temperature),
+        (None, Some(0.5))
+    );
 }
 
 #[tokio::test]
@@ -66,14 +69,14 @@ async fn settings_reach_the_model_and_a_demanded_tool_is_demanded_once() {
     let requests = model.requests();
     for request in &requests {
         assert_eq!(
-            (request.temperature, request.top_p, request.max_tokens),
+            (request.settings.temperature, request.settings.top_p, request.settings.max_tokens),
             (Some(0.2), Some(0.9), Some(100))
         );
-        assert_eq!((&request.stop, request.seed), (&vec!["END".to_owned()], Some(7)));
-        assert_eq!(request.reasoning, Some(ReasoningEffort::Low));
+        assert_eq!((&request.settings.stop, request.settings.seed), (&vec!["END".to_owned()], Some(7)));
+        assert_eq!(request.settings.reasoning, Some(ReasoningEffort::Low));
     }
-    assert_eq!(requests[0].tool_choice, ToolChoice::Required);
-    assert_eq!(requests[1].tool_choice, ToolChoice::Auto);
+    assert_eq!(requests[0].settings.tool_choice, ToolChoice::Required);
+    assert_eq!(requests[1].settings.tool_choice, ToolChoice::Auto);
     assert!(requests[0].options().contains(&ModelOption::ToolChoice));
 }
 

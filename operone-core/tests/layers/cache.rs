@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 use operone_core::clock::{ManualClock, Timestamp};
 use operone_core::in_process::{ScriptedModel, ScriptedTurn};
 use operone_core::model::layers::Cache;
-use operone_core::model::{ResponseSchema, ToolCall};
+use operone_core::model::{ModelSettings, ResponseSchema, ToolCall};
 use serde_json::json;
 
 use super::*;
@@ -47,8 +47,8 @@ async fn anything_else_in_a_request_makes_it_another() {
     let requests = [
         ask("a"),
         ask("b"),
-        ask("a").with_temperature(0.0),
-        ask("a").with_seed(1),
+        ask("a").with_settings(ModelSettings::default().with_temperature(0.0)),
+        ask("a").with_settings(ModelSettings::default().with_seed(1)),
         ask("a").with_response_schema(ResponseSchema::new("x", json!({"a": 1, "b": 2}))),
         ask("a").with_response_schema(ResponseSchema::new("x", json!({"a": 1, "b": 3}))),
     ];

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use operone_core::in_process::{ExtractiveModel, ScriptedModel, ScriptedTurn};
 use operone_core::model::layers::{Recorder, Replayer};
-use operone_core::model::{Price, Reasoning, ToolCall};
+use operone_core::model::{ModelSettings, Price, Reasoning, ToolCall};
 
 use super::*;
 
@@ -69,9 +69,13 @@ async fn an_unknown_request_is_told_by_its_differences_and_not_by_its_words() {
     events(&recorder, ask("the first secret")).await;
     let mut other = ask("the first secret");
     other.messages.push(Message::user("more"));
-    events(&recorder, other.with_max_tokens(5)).await;
+    events(&recorder, other.with_settings(ModelSettings::default().with_max_tokens(5))).await;
     let replayer = Replayer::open(&file.0).unwrap();
-    let error = replayer.stream(ask("the second secret").with_seed(7)).await.err().unwrap();
+    let error = replayer
+        .stream(ask("the second secret").with_settings(ModelSettings::default().with_seed(7)))
+        .await
+        .err()
+        .unwrap();
     assert_eq!((error.kind(), error.code()), (ErrorKind::NotFound, "cassette_has_no_answer"));
     assert!(error.message().contains("messages[0].content, seed"), "{error}");
     assert!(!error.message().contains("secret"), "{error}");
@@ -189,7 +193,10 @@ async fn a_cassette_that_old_code_wrote_can_be_played() {
     let info = ModelInfo::new("openai-compatible", "tiny").with_price(Some(Price::new(1_000_000, 2_000_000)));
     assert_eq!(replayer.info(), info);
     assert_eq!(
-        shown(events(&replayer, ask("hello").with_temperature(0.2)).await),
+        shown(
+            events(&replayer, ask("hello").with_settings(ModelSettings::default().with_temperature(0.2)))
+                .await
+        ),
         [
             Ok(ModelEvent::Reasoning(Reasoning::text("hm"))),
             Ok(ModelEvent::Text("Hello.".into())),

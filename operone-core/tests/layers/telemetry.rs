@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt;
 use operone_core::model::layers::{Metric, ModelMetrics, Telemetry};
-use operone_core::model::{Reasoning, ResponseSchema, ToolCall};
+use operone_core::model::{ModelSettings, Reasoning, ResponseSchema, ToolCall};
 use serde_json::{Value, json};
 
 use super::spans::{Spans, Told};
@@ -15,11 +15,14 @@ fn field<'a>(told: &'a Told, name: &str) -> Option<&'a str> {
 #[tokio::test(start_paused = true)]
 async fn a_span_tells_of_request_and_answer() {
     let request = ask("a secret")
-        .with_max_tokens(50)
-        .with_temperature(0.5)
-        .with_top_p(0.25)
-        .with_seed(7)
-        .with_stop(vec!["END".into(), "\"".into()])
+        .with_settings(
+            ModelSettings::default()
+                .with_max_tokens(50)
+                .with_temperature(0.5)
+                .with_top_p(0.25)
+                .with_seed(7)
+                .with_stop(["END", "\""]),
+        )
         .with_response_schema(ResponseSchema::new("x", json!({})));
     let model = Telemetry::new(Slow::new(2, 3).0);
     let spans = Spans::keep();

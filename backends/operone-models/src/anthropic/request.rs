@@ -12,7 +12,7 @@ const MAX_TOKENS: u32 = 8_192;
 pub(super) fn request_body(model: &str, request: &ModelRequest, names: &ToolNames) -> Vec<u8> {
     let mut body = Map::new();
     let mut output = Map::new();
-    let mut max_tokens = request.max_tokens.unwrap_or(MAX_TOKENS);
+    let mut max_tokens = request.settings.max_tokens.unwrap_or(MAX_TOKENS);
     body.insert("model".into(), model.into());
     body.insert("stream".into(), true.into());
     let system = request.messages.iter().filter_map(|message| match message {
@@ -34,7 +34,7 @@ pub(super) fn request_body(model: &str, request: &ModelRequest, names: &ToolName
             })
         });
         body.insert("tools".into(), tools.collect());
-        let choice = match &request.tool_choice {
+        let choice = match &request.settings.tool_choice {
             ToolChoice::None => Some(json!({"type": "none"})),
             ToolChoice::Required => Some(json!({"type": "any"})),
             ToolChoice::Tool(name) => Some(json!({"type": "tool", "name": names.to_wire(name)})),
@@ -45,7 +45,7 @@ pub(super) fn request_body(model: &str, request: &ModelRequest, names: &ToolName
     if let Some(schema) = &request.response_schema {
         output.insert("format".into(), json!({"type": "json_schema", "schema": schema.schema}));
     }
-    if let Some(effort) = request.reasoning {
+    if let Some(effort) = request.settings.reasoning {
         if takes_effort(model) {
             output.insert("effort".into(), spelled(effort).into());
             body.insert("thinking".into(), json!({"type": "adaptive", "display": "summarized"}));
@@ -60,10 +60,10 @@ pub(super) fn request_body(model: &str, request: &ModelRequest, names: &ToolName
         body.insert("output_config".into(), output.into());
     }
     body.insert("max_tokens".into(), max_tokens.into());
-    if !request.stop.is_empty() {
-        body.insert("stop_sequences".into(), json!(request.stop));
+    if !request.settings.stop.is_empty() {
+        body.insert("stop_sequences".into(), json!(request.settings.stop));
     }
-    for (name, value) in [("temperature", request.temperature), ("top_p", request.top_p)] {
+    for (name, value) in [("temperature", request.settings.temperature), ("top_p", request.settings.top_p)] {
         if let Some(value) = value.and_then(|value| value.to_string().parse::<f64>().ok()) {
             body.insert(name.into(), value.into());
         }
@@ -156,7 +156,7 @@ fn id(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use operone_core::model::ResponseSchema;
+    use operone_core::model::{ModelSettings, ResponseSchema};
     use operone_core::tool::ToolSpec;
 
     use super::*;
@@ -221,13 +221,16 @@ mod tests {
         let schema = json!({"type": "object"});
         let request = ModelRequest::new(vec![Message::user("u")])
             .with_tools(vec![ToolSpec::new("file.read", "Reads")])
-            .with_tool_choice(ToolChoice::Tool("file.read".into()))
             .with_response_schema(ResponseSchema::new("answer", schema.clone()))
-            .with_temperature(0.2)
-            .with_top_p(0.9)
-            .with_max_tokens(7)
-            .with_stop(vec!["END".into()])
-            .with_reasoning(ReasoningEffort::Low);
+            .with_settings(
+                ModelSettings::default()
+                    .with_tool_choice(ToolChoice::Tool("file.read".into()))
+                    .with_temperature(0.2)
+                    .with_top_p(0.9)
+                    .with_max_tokens(7)
+                    .with_stop(["END"])
+                    .with_reasoning(ReasoningEffort::Low),
+            );
         let body = spelled_for("claude-opus-4-6", &request);
         assert_eq!(body["tool_choice"], json!({"type": "tool", "name": "file_read"}));
         let format = json!({"type": "json_schema", "schema": schema});

@@ -142,7 +142,7 @@ fn is_closed(schema: &Value) -> bool {
 }
 
 fn options(request: &ModelRequest, names: &ToolNames, dialect: Dialect) -> Map<String, Value> {
-    let choice = match &request.tool_choice {
+    let choice = match &request.settings.tool_choice {
         _ if request.tools_to_tell().is_empty() => None,
         ToolChoice::None => Some(json!("none")),
         ToolChoice::Required => Some(json!("required")),
@@ -159,12 +159,12 @@ fn options(request: &ModelRequest, names: &ToolNames, dialect: Dialect) -> Map<S
     let options = [
         ("tool_choice", choice),
         ("response_format", format),
-        ("stop", Some(&request.stop).filter(|stop| !stop.is_empty()).map(|stop| json!(stop))),
-        ("temperature", request.temperature.map(number)),
-        ("top_p", request.top_p.map(number)),
-        (dialect.max_tokens, request.max_tokens.map(Value::from)),
-        (dialect.seed, request.seed.map(Value::from)),
-        ("reasoning_effort", request.reasoning.map(|effort| Value::from(spelled(effort)))),
+        ("stop", Some(&request.settings.stop).filter(|stop| !stop.is_empty()).map(|stop| json!(stop))),
+        ("temperature", request.settings.temperature.map(number)),
+        ("top_p", request.settings.top_p.map(number)),
+        (dialect.max_tokens, request.settings.max_tokens.map(Value::from)),
+        (dialect.seed, request.settings.seed.map(Value::from)),
+        ("reasoning_effort", request.settings.reasoning.map(|effort| Value::from(spelled(effort)))),
     ];
     options.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
@@ -228,7 +228,7 @@ fn as_object(arguments: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use operone_core::model::{ResponseSchema, ToolCall};
+    use operone_core::model::{ModelSettings, ResponseSchema, ToolCall};
     use operone_core::tool::ToolSpec;
 
     use super::*;
@@ -270,7 +270,7 @@ mod tests {
         ]);
         let names = ToolNames::new(&tools);
         request.tools = tools;
-        request.max_tokens = Some(7);
+        request.settings.max_tokens = Some(7);
         let body: Value = serde_json::from_slice(
             &request_body("m", &request, &names, Dialect::of("http://localhost/v1")).unwrap(),
         )
@@ -309,14 +309,17 @@ mod tests {
         let schema = json!({"type": "object"});
         let request = ModelRequest::new(vec![Message::user("u")])
             .with_tools(vec![ToolSpec::new("file.read", "Reads")])
-            .with_tool_choice(ToolChoice::Tool("file.read".into()))
             .with_response_schema(ResponseSchema::new("answer", schema.clone()))
-            .with_temperature(0.2)
-            .with_top_p(0.9)
-            .with_max_tokens(7)
-            .with_stop(vec!["END".into()])
-            .with_seed(3)
-            .with_reasoning(ReasoningEffort::Low);
+            .with_settings(
+                ModelSettings::default()
+                    .with_tool_choice(ToolChoice::Tool("file.read".into()))
+                    .with_temperature(0.2)
+                    .with_top_p(0.9)
+                    .with_max_tokens(7)
+                    .with_stop(["END"])
+                    .with_seed(3)
+                    .with_reasoning(ReasoningEffort::Low),
+            );
         let body = spelled_at("http://localhost:8080/v1", &request);
         assert_eq!(body["tool_choice"], json!({"type": "function", "function": {"name": "file_read"}}));
         let strict = json!({"name": "answer", "strict": true, "schema": schema});
@@ -334,7 +337,8 @@ mod tests {
             assert_eq!([&body[max_tokens], &body[seed]], [7, 3], "{address}");
         }
         for (choice, spelled) in [(ToolChoice::None, "none"), (ToolChoice::Required, "required")] {
-            let mut request = request.clone().with_tool_choice(choice.clone());
+            let mut request = request.clone();
+            request.settings.tool_choice = choice.clone();
             let body = spelled_at("", &request);
             assert_eq!(
                 body["tools"].is_array(),

@@ -1,6 +1,8 @@
 //! The Messages client against a server that plays every turn the protocol is known to take.
 
-use operone_core::model::{FinishReason, Message, ModelEvent, ModelRequest, Reasoning, ToolCall, Usage};
+use operone_core::model::{
+    FinishReason, Message, ModelEvent, ModelRequest, ModelSettings, Reasoning, ToolCall, Usage,
+};
 use operone_core::tool::ToolSpec;
 use operone_core::{Error, ErrorKind};
 use operone_models::{Anthropic, Secret, ServiceConfig};
@@ -199,7 +201,10 @@ async fn errors_are_told_apart_and_keep_the_key_secret() {
 #[tokio::test]
 async fn a_seed_is_refused() {
     let server = Server::start(|_, _| Reply::events("")).await;
-    let error = parts(&model(&server), request().with_seed(1)).await.remove(0).unwrap_err();
+    let error = parts(&model(&server), request().with_settings(ModelSettings::default().with_seed(1)))
+        .await
+        .remove(0)
+        .unwrap_err();
     assert_eq!((error.kind(), error.code()), (ErrorKind::Invalid, "unsupported_option"));
     assert!(server.requests().is_empty());
 }

@@ -3,7 +3,7 @@
 use genai::adapter::AdapterKind;
 use genai::resolver::{AuthData, Endpoint, ServiceTargetResolver};
 use genai::{ModelIden, ServiceTarget};
-use operone_core::model::{FinishReason, Message, ModelOption, ModelRequest, ToolCall, Usage};
+use operone_core::model::{FinishReason, Message, ModelOption, ModelRequest, ModelSettings, ToolCall, Usage};
 use operone_core::tool::ToolSpec;
 use operone_core::{Error, ErrorKind};
 use operone_models::GenAiModel;
@@ -86,10 +86,15 @@ async fn a_seed_is_refused_unless_the_service_is_known_to_take_it() {
         Server::start(|_, _| Reply::events(events(&[delta(json!({"content": "a"})), finished("stop")])))
             .await;
     let careful = model(&server, AdapterKind::OpenAI);
-    let error = parts(&careful, request().with_seed(7)).await.remove(0).unwrap_err();
+    let error = parts(&careful, request().with_settings(ModelSettings::default().with_seed(7)))
+        .await
+        .remove(0)
+        .unwrap_err();
     assert_eq!(error.code(), "unsupported_option");
     let told = careful.with_unsupported(Vec::<ModelOption>::new());
-    assert!(whole(parts(&told, request().with_seed(7)).await).is_ok());
+    assert!(
+        whole(parts(&told, request().with_settings(ModelSettings::default().with_seed(7))).await).is_ok()
+    );
     assert_eq!(server.requests()[0].body["seed"], 7);
 }
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use operone_core::model::{
-    FinishReason, LanguageModel, Message, ModelEvent, ModelOption, ModelRequest, Reasoning, ResponseSchema,
-    ToolCall, ToolChoice, Usage,
+    FinishReason, LanguageModel, Message, ModelEvent, ModelOption, ModelRequest, ModelSettings, Reasoning,
+    ResponseSchema, ToolCall, ToolChoice, Usage,
 };
 use operone_core::tool::ToolSpec;
 use operone_core::{Error, ErrorKind};
@@ -320,7 +320,10 @@ async fn what_was_asked_for_is_held() {
     let server = Server::start(move |_, _| Reply::events(body.as_str())).await;
     let schema = ResponseSchema::new("city", json!({"type": "object", "required": ["city"]}));
     let choice = ToolChoice::Tool("file.read".into());
-    for asked in [request().with_response_schema(schema), with_tools().with_tool_choice(choice)] {
+    for asked in [
+        request().with_response_schema(schema),
+        with_tools().with_settings(ModelSettings::default().with_tool_choice(choice)),
+    ] {
         let mut parts = parts(&model(&server), asked).await;
         assert_eq!(parts.remove(0).unwrap(), ModelEvent::Text("Paris, I think".into()));
         let error = parts.remove(0).unwrap_err();
@@ -335,7 +338,10 @@ async fn what_was_asked_for_is_held() {
 async fn an_option_that_the_service_passes_over_is_refused() {
     let server = Server::start(|_, _| Reply::events("")).await;
     let model = OpenAiCompatible::new(config(&server).with_unsupported([ModelOption::Seed])).unwrap();
-    let error = parts(&model, request().with_seed(7)).await.remove(0).unwrap_err();
+    let error = parts(&model, request().with_settings(ModelSettings::default().with_seed(7)))
+        .await
+        .remove(0)
+        .unwrap_err();
     assert_eq!((error.kind(), error.code()), (ErrorKind::Invalid, "unsupported_option"));
     assert!(error.message().contains("'tiny' cannot honour the option seed"), "{error}");
     assert!(server.requests().is_empty(), "nobody was asked");

@@ -124,10 +124,10 @@ impl Run {
     /// The conversation of the agent, or of the sub-agent that works on a call, with the tools that may be called.
     pub fn request(&self, within: Option<u64>, tools: Vec<ToolSpec>) -> ModelRequest {
         let Some(frame) = self.root.conversation(within) else { return ModelRequest::new(Vec::new()) };
-        let mut request = ModelRequest::new(frame.messages.clone()).with_settings(&frame.settings);
+        let mut request = ModelRequest::new(frame.messages.clone()).with_settings(frame.settings.clone());
         // A tool that must be called must be called once: a model that had to call it for ever would never answer.
-        if frame.turns > 1 && request.tool_choice != ToolChoice::None {
-            request.tool_choice = ToolChoice::Auto;
+        if frame.turns > 1 && request.settings.tool_choice != ToolChoice::None {
+            request.settings.tool_choice = ToolChoice::Auto;
         }
         // Many services refuse a schema beside tools: it is in the instructions, and is checked here.
         if let (Some(output), true) = (&frame.output, tools.is_empty()) {

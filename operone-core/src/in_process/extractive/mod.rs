@@ -23,7 +23,7 @@ use passages::{Failure, Found};
 /// says so plainly where nothing fits, and names the tools that failed.
 ///
 /// It quotes and never concludes: its [`ModelInfo::is_language_model`] is false. Usage counts words, and so does
-/// [`ModelRequest::max_tokens`]. Nothing is left to chance, so that temperature, `top_p` and seed change nothing; it
+/// [`ModelSettings::max_tokens`](crate::model::ModelSettings::max_tokens). Nothing is left to chance, so that temperature, `top_p` and seed change nothing; it
 /// can be forbidden to call tools, but not be made to. It honours no other option.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExtractiveModel;
@@ -45,11 +45,11 @@ impl LanguageModel for ExtractiveModel {
     async fn stream(&self, request: ModelRequest) -> Result<ModelStream> {
         let name = self.info().name;
         request.require(&name, &HONOURED)?;
-        if !matches!(request.tool_choice, ToolChoice::Auto | ToolChoice::None) {
+        if !matches!(request.settings.tool_choice, ToolChoice::Auto | ToolChoice::None) {
             return Err(ModelOption::ToolChoice.unsupported_by(&name));
         }
         let mut answer = answer(&request);
-        let is_cut = request.max_tokens.is_some_and(|most| answer.cut(most as usize));
+        let is_cut = request.settings.max_tokens.is_some_and(|most| answer.cut(most as usize));
         let reason = match answer.calls.as_slice() {
             _ if is_cut => FinishReason::Length,
             [] => FinishReason::Stop,
@@ -96,7 +96,7 @@ fn answer(request: &ModelRequest) -> Answer {
     };
     let found = passages::read(since);
     if found.is_empty() {
-        let tools = if request.tool_choice == ToolChoice::None { &[][..] } else { &request.tools };
+        let tools = if request.settings.tool_choice == ToolChoice::None { &[][..] } else { &request.tools };
         let calls = plan::calls(goal, tools);
         let text = if calls.is_empty() { nothing_to_read(tools) } else { plan::intent(&calls) };
         return Answer { text, calls };

@@ -112,17 +112,18 @@ impl ChatRequest {
         let messages = self.messages.into_iter().enumerate();
         let messages = messages.map(|(place, message)| message.into_message(place, &mut names));
         let mut request = ModelRequest::new(messages.collect::<ApiResult<_>>()?);
-        request.temperature = self.temperature;
-        request.max_tokens = self.max_completion_tokens.or(self.max_tokens);
-        request.top_p = self.top_p;
-        request.seed = self.seed;
-        request.stop = match self.stop {
+        request.settings.temperature = self.temperature;
+        request.settings.max_tokens = self.max_completion_tokens.or(self.max_tokens);
+        request.settings.top_p = self.top_p;
+        request.settings.seed = self.seed;
+        request.settings.stop = match self.stop {
             None => Vec::new(),
             Some(Stop::One(text)) => vec![text],
             Some(Stop::Several(texts)) => texts,
         };
         request.tools = self.tools.unwrap_or_default().into_iter().map(ChatTool::into_spec).collect();
-        request.tool_choice = self.tool_choice.map_or(Ok(ToolChoice::Auto), ChatToolChoice::into_choice)?;
+        request.settings.tool_choice =
+            self.tool_choice.map_or(Ok(ToolChoice::Auto), ChatToolChoice::into_choice)?;
         request.response_schema = match self.response_format {
             None | Some(ResponseFormat::Text) => None,
             Some(ResponseFormat::JsonSchema { json_schema: JsonSchema { name, schema: Some(schema) } }) => {
@@ -133,7 +134,7 @@ impl ChatRequest {
                 return Err(unsupported("/response_format".into(), detail));
             }
         };
-        request.reasoning = self.reasoning_effort.as_deref().map(effort).transpose()?;
+        request.settings.reasoning = self.reasoning_effort.as_deref().map(effort).transpose()?;
         Ok(request)
     }
 }

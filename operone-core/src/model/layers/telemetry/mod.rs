@@ -114,10 +114,10 @@ fn span(info: &ModelInfo, request: &ModelRequest) -> Span {
         gen_ai.provider.name = info.provider,
         gen_ai.request.model = info.name,
         gen_ai.request.stream = true,
-        gen_ai.request.max_tokens = request.max_tokens,
-        gen_ai.request.temperature = request.temperature.map(f64::from),
-        gen_ai.request.top_p = request.top_p.map(f64::from),
-        gen_ai.request.seed = request.seed,
+        gen_ai.request.max_tokens = request.settings.max_tokens,
+        gen_ai.request.temperature = request.settings.temperature.map(f64::from),
+        gen_ai.request.top_p = request.settings.top_p.map(f64::from),
+        gen_ai.request.seed = request.settings.seed,
         gen_ai.request.stop_sequences = field::Empty,
         gen_ai.output.type = if request.response_schema.is_some() { "json" } else { "text" },
         gen_ai.response.finish_reasons = field::Empty,
@@ -126,8 +126,8 @@ fn span(info: &ModelInfo, request: &ModelRequest) -> Span {
         gen_ai.usage.output_tokens = field::Empty,
         error.type = field::Empty,
     );
-    if !request.stop.is_empty() {
-        span.record("gen_ai.request.stop_sequences", json!(request.stop).to_string());
+    if !request.settings.stop.is_empty() {
+        span.record("gen_ai.request.stop_sequences", json!(request.settings.stop).to_string());
     }
     span
 }
